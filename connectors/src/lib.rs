@@ -1,0 +1,13 @@
+//! How records get in. One file per connector, one registry.
+//!
+//! In reading order:
+//! - [`contract`]: the traits [`Connector`] and [`Reader`] with their rules
+//! - [`error`]: what can go wrong, and whether a retry may help
+//!
+//! What it deliberately does not do: it does not look into records (`ingest::door`), it keeps no positions (the log does).
+
+pub mod contract;
+pub mod error;
+
+pub use contract::{Connector, Delivery, OpenContext, Reader};
+pub use error::ConnectorError;

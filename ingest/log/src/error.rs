@@ -1,0 +1,93 @@
+//! Errors of the durable ground. "failed to …" may work next time, "cannot …" never will.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// What can go wrong below the fold.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// The disk failed; after a failed fsync the process must end (exit 74), for a retry may report success on lost pages.
+    #[error("failed to {action} \"{path}\"")]
+    Io {
+        /// What was tried: open, write, sync, …
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Bytes that were synced are damaged: never skipped silently (exit 74).
+    #[error("cannot read \"{path}\" at byte {position}: {problem}; restore it from a backup")]
+    Corrupt {
+        /// The segment file.
+        path: PathBuf,
+        /// Where the damaged frame starts.
+        position: u64,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The reader asks for what is trimmed or was never written.
+    #[error("cannot read {topic} partition {partition} at offset {offset}: the log holds [{start}, {end})")]
+    OffsetOutOfRange {
+        /// Topic's name.
+        topic: &'static str,
+        /// Partition.
+        partition: u32,
+        /// Offset asked for.
+        offset: u64,
+        /// First offset there is.
+        start: u64,
+        /// Offset behind the last.
+        end: u64,
+    },
+    /// The batch is larger than the log takes.
+    #[error("cannot append {bytes} bytes in one batch: the limit is {limit}")]
+    TooLarge {
+        /// Size of the batch.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Another process owns the data folder.
+    #[error("cannot open \"{path}\": process {owner} owns it; stop it, or hand it the work")]
+    Locked {
+        /// The data folder.
+        path: PathBuf,
+        /// Who owns it, as far as known.
+        owner: String,
+    },
+    /// Written by a newer version, or for another city.
+    #[error("cannot open \"{path}\": {problem}")]
+    Incompatible {
+        /// The folder.
+        path: PathBuf,
+        /// What does not fit.
+        problem: String,
+    },
+    /// The state store failed.
+    #[error("failed to {action} the state store")]
+    State {
+        /// What was tried.
+        action: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A table failed.
+    #[error("failed to {action} table \"{table}\"")]
+    Table {
+        /// What was tried.
+        action: &'static str,
+        /// The table.
+        table: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The log was closed while something waited for it.
+    #[error("cannot use the log: it is closed")]
+    Closed,
+}

@@ -1,0 +1,159 @@
+//! The contract of the log.
+//!
+//! - A topic has partitions; a partition is a sequence of records, each with an offset counted from 0 (per record, as in Kafka).
+//! - [`EventLog::append`] returns after the records are durable (local: fdatasync of the group; Kafka: acks=all). What it returned
+//!   is never lost, never reordered within its partition, never cut.
+//! - Records of one append stay together, in order, in one frame.
+//! - [`EventLog::read`] returns only durable records.
+//! - An append that failed may still appear (ambiguous); readers tell repeats by content.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::LogError;
+
+/// The topics of a hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Topic {
+    /// `Event`, keyed by feed + record id (or match key).
+    Events,
+    /// `Rejection`.
+    Rejections,
+    /// `CellChanges`, one record per epoch of a partition of the fold.
+    Cells,
+    /// `Score`s.
+    Scores,
+    /// `SourcePosition`.
+    Sources,
+}
+
+impl Topic {
+    /// All topics.
+    pub const ALL: [Self; 5] = [Self::Events, Self::Rejections, Self::Cells, Self::Scores, Self::Sources];
+
+    /// Name, e.g. `events.v1`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events.v1",
+            Self::Rejections => "rejections.v1",
+            Self::Cells => "cells.v1",
+            Self::Scores => "scores.v1",
+            Self::Sources => "sources.v1",
+        }
+    }
+}
+
+/// Encoded records to append, keys and values in one buffer each.
+#[derive(Debug, Clone, Default)]
+pub struct Records {
+    keys: Vec<u8>,
+    key_ends: Vec<u32>,
+    values: Vec<u8>,
+    value_ends: Vec<u32>,
+}
+
+impl Records {
+    /// No records yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a record; `write` appends the value's bytes.
+    pub fn push(&mut self, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
+        self.keys.extend_from_slice(key);
+        self.key_ends.push(self.keys.len() as u32);
+        write(&mut self.values);
+        self.value_ends.push(self.values.len() as u32);
+    }
+
+    /// Adds a protobuf message.
+    pub fn push_message(&mut self, key: &[u8], message: &impl prost::Message) {
+        self.push(key, |buffer| {
+            message
+                .encode(buffer)
+                .expect("a Vec grows as needed");
+        });
+    }
+
+    /// Number of records.
+    pub fn len(&self) -> usize {
+        self.value_ends.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.value_ends.is_empty()
+    }
+
+    /// Bytes of keys and values.
+    pub fn size_bytes(&self) -> usize {
+        self.keys.len() + self.values.len()
+    }
+
+    /// Key and value of each record, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let key_starts = std::iter::once(0).chain(self.key_ends.iter().copied());
+        let value_starts = std::iter::once(0).chain(self.value_ends.iter().copied());
+        key_starts.zip(&self.key_ends).zip(value_starts.zip(&self.value_ends)).map(
+            |((key_start, &key_end), (value_start, &value_end))| {
+                (
+                    &self.keys[key_start as usize..key_end as usize],
+                    &self.values[value_start as usize..value_end as usize],
+                )
+            },
+        )
+    }
+}
+
+/// Where appended records stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Offset of the first record.
+    pub first_offset: u64,
+    /// Offset behind the last record.
+    pub next_offset: u64,
+}
+
+/// Durable records of one append, in order.
+#[derive(Debug, Clone)]
+pub struct ReadBatch {
+    /// Offset of the first record in `values`.
+    pub first_offset: u64,
+    /// Values; slices of one buffer.
+    pub values: Vec<Bytes>,
+}
+
+impl ReadBatch {
+    /// Offset behind the last record.
+    pub fn next_offset(&self) -> u64 {
+        self.first_offset + self.values.len() as u64
+    }
+}
+
+/// A durable log of topics and partitions. See the module for its rules.
+#[async_trait]
+pub trait EventLog: Send + Sync + std::fmt::Debug {
+    /// Number of partitions of a topic.
+    fn partitions(&self, topic: Topic) -> u32;
+
+    /// Appends records to one partition and returns when they are durable.
+    async fn append(&self, topic: Topic, partition: u32, records: Records) -> Result<Appended, LogError>;
+
+    /// Reads whole batches from `offset` on until about `max_bytes` (at least one batch if there is any); empty at the end.
+    /// An offset inside a batch gives the rest of that batch.
+    async fn read(&self, topic: Topic, partition: u32, offset: u64, max_bytes: usize) -> Result<Vec<ReadBatch>, LogError>;
+
+    /// Waits until the partition holds durable records at or behind `offset`; [`LogError::Closed`] when the log closes.
+    async fn wait_for(&self, topic: Topic, partition: u32, offset: u64) -> Result<(), LogError>;
+
+    /// First and next offset of the partition: `[start, end)`.
+    fn range(&self, topic: Topic, partition: u32) -> (u64, u64);
+
+    /// Identity of this log: a new one has a new incarnation, so that offsets of an old one are never taken for its own.
+    fn incarnation(&self) -> u64;
+}
+
+/// The partition of a key.
+pub fn partition_of(key: &[u8], partitions: u32) -> u32 {
+    (xxhash_rust::xxh3::xxh3_64(key) % u64::from(partitions.max(1))) as u32
+}

@@ -1,0 +1,1 @@
+//! shiyu-simulate

@@ -1,0 +1,2 @@
+//! shiyu
+fn main() {}
