@@ -1,1 +1,10 @@
-//! shiyu-ingest
+//! Record → event → (log) → case, cell → tables.
+//!
+//! In reading order:
+//! - [`door`]: map, scrub, locate, check: pure and columnar
+//! - [`fold`]: what the log folds into: cases, cells; one commit point per partition
+//! - [`hub`]: the intake that puts connectors, door, log and fold together
+
+pub mod door;
+pub mod fold;
+pub mod hub;

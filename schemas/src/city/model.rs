@@ -19,9 +19,10 @@ pub struct RiskModel {
     /// Least number of cases in a cell's window for a score above green: small counts say nothing.
     #[serde(default)]
     pub min_count: u32,
-    /// Rows of `cells` the model looks at at all (SQL condition). Default: what citizens and devices report.
+    /// Rows of `cells` the model looks at at all (SQL condition). Default: what citizens and devices report, with a place
+    /// better than an area's centre (such places pile up on one point and would fake a hot spot).
     #[serde(default = "reported")]
-    pub population: String,
+    pub rows: String,
     /// The factors; points are weight / Σ weights × 100 × the factor's transformed value in 0..1.
     pub factors: Vec<Factor>,
     /// Least score of blue, yellow, orange, red.
@@ -95,7 +96,7 @@ fn nine() -> u8 {
 }
 
 fn reported() -> String {
-    "origin in ('citizen', 'device')".to_owned()
+    "origin in ('citizen', 'device') and place_precision in ('exact', 'block')".to_owned()
 }
 
 fn levels() -> [f64; 4] {

@@ -1,0 +1,328 @@
+//! Names, plates, e-mail and accounts: found by a trigger, read in its neighbourhood.
+
+use std::sync::LazyLock;
+
+use ahash::AHashSet;
+use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, MatchKind};
+
+use super::{Span, is_han, narrow};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trigger {
+    /// A name follows.
+    Name,
+    /// A name may follow; only taken out where the sentence goes on in a known way.
+    NameMaybe,
+    /// A name stands before, full or surname only.
+    Title,
+    /// A surname stands before.
+    Office,
+    /// English title or phrase, a capitalised name follows.
+    EnglishName,
+    /// A number of a messenger follows.
+    Account,
+    /// The number of a document follows.
+    Document,
+    /// The first character of a plate.
+    Province,
+    /// A plate follows.
+    Plate,
+    /// The middle of an e-mail address.
+    At,
+}
+
+const TRIGGERS: &[(Trigger, &[&str])] = &[
+    (Trigger::Name, &["我叫", "名叫", "本人叫", "姓名", "名字叫", "名字是", "联系人"]),
+    (
+        Trigger::NameMaybe,
+        &["诉求人", "报警人", "投诉人", "来电人", "举报人", "反映人", "当事人", "申请人", "信访人", "来访人", "户主", "业主", "车主", "房东"],
+    ),
+    (Trigger::Title, &["先生", "女士", "小姐", "师傅", "大爷", "大妈", "阿姨", "大姐", "大哥"]),
+    (Trigger::Office, &["同志", "老师", "医生", "书记", "主任", "队长", "经理"]),
+    (Trigger::EnglishName, &["mr. ", "mrs. ", "ms. ", "mr ", "mrs ", "my name is ", "caller is "]),
+    (Trigger::Account, &["qq", "扣扣", "微信", "weixin", "wechat", "wx", "vx", "v信"]),
+    (Trigger::Document, &["护照", "通行证", "军官证", "士兵证", "回乡证", "passport"]),
+    (
+        Trigger::Province,
+        &[
+            "京", "津", "沪", "渝", "冀", "豫", "云", "辽", "黑", "湘", "皖", "鲁", "新", "苏", "浙", "赣", "鄂", "桂", "甘", "晋",
+            "蒙", "陕", "吉", "闽", "贵", "粤", "青", "藏", "川", "宁", "琼",
+        ],
+    ),
+    (Trigger::Plate, &["plate", "plates"]),
+    (Trigger::At, &["@", "＠"]),
+];
+
+/// Common surnames, without those that mostly stand for something else before a title or after a context word (安, 车, 文, 和, 向 …).
+const SURNAMES: &str = "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林罗郑梁谢宋唐许韩冯邓曹彭曾肖田董袁潘于蒋蔡余杜叶程苏魏吕丁任沈姚卢姜崔钟谭陆汪范金石廖贾夏韦付方白邹孟熊秦邱江尹薛闫段雷侯龙史陶黎贺顾毛郝龚邵万钱严覃武戴莫孔汤尚温牛樊葛邢齐易乔伍庞颜倪庄聂章鲁岳翟殷詹申耿关焦左柳甘祝鲍涂祁纪欧甄裴柯阮桑尤骆麦卓谷宫蓝冉娄隋盛凌霍瞿翁阎傅滕";
+const COMPOUND_SURNAMES: &[&str] =
+    &["欧阳", "司马", "上官", "诸葛", "东方", "皇甫", "尉迟", "公孙", "令狐", "慕容", "司徒", "夏侯", "端木", "南宫", "长孙", "宇文"];
+/// Characters that go on after a name and hardly ever stand in one.
+const AFTER_NAME: &str = "称说报来投在电于的诉求反是与及向到对因住手联先女已再希认觉提咨询今昨前当，";
+/// Characters that may stand right before a full name.
+const BEFORE_NAME: &str = "民的叫主户居系由找与被位名给请让及对跟问人";
+
+static TRIGGER_OF_PATTERN: LazyLock<Vec<Trigger>> = LazyLock::new(|| {
+    TRIGGERS.iter().flat_map(|(trigger, words)| words.iter().map(move |_| *trigger)).collect()
+});
+
+static AUTOMATON: LazyLock<AhoCorasick> = LazyLock::new(|| {
+    AhoCorasickBuilder::new()
+        .ascii_case_insensitive(true)
+        .match_kind(MatchKind::LeftmostLongest)
+        .kind(Some(AhoCorasickKind::DFA))
+        .build(TRIGGERS.iter().flat_map(|(_, words)| words.iter()))
+        .expect("the triggers are few and short")
+});
+
+static SURNAME_SET: LazyLock<AHashSet<char>> = LazyLock::new(|| SURNAMES.chars().collect());
+
+/// Finds what stands around the triggers.
+pub(super) fn find(text: &str, spans: &mut Vec<Span>) {
+    for hit in AUTOMATON.find_iter(text) {
+        let (start, end) = (hit.start(), hit.end());
+        let found = match TRIGGER_OF_PATTERN[hit.pattern().as_usize()] {
+            Trigger::Name => name_after(text, end, true),
+            Trigger::NameMaybe => name_after(text, end, false),
+            Trigger::Title => name_before(text, start, true),
+            Trigger::Office => name_before(text, start, false),
+            Trigger::EnglishName => english_name(text, start, end),
+            Trigger::Account => account(text, start, end),
+            Trigger::Document => document(text, end),
+            Trigger::Province => chinese_plate(text, start, end),
+            Trigger::Plate => plate_after(text, end),
+            Trigger::At => email(text, start, end),
+        };
+        spans.extend(found);
+    }
+}
+
+fn is_surname(character: char) -> bool {
+    SURNAME_SET.contains(&character)
+}
+
+fn name_after(text: &str, mut at: usize, certain: bool) -> Option<Span> {
+    let mut told = false;
+    for character in text[at..].chars().take(3) {
+        match character {
+            '：' | ':' | '是' | '为' | '叫' | '系' => told = true,
+            ' ' | '　' | '，' | '(' | '（' => {}
+            _ => break,
+        }
+        at += character.len_utf8();
+    }
+    let mut han = ['\0'; 5];
+    let mut length = 0;
+    for character in text[at..].chars().take(5) {
+        if !is_han(character) {
+            break;
+        }
+        han[length] = character;
+        length += 1;
+    }
+    let taken = name_length(&han[..length], certain, told)?;
+    let end = at + han[..taken].iter().map(|character| character.len_utf8()).sum::<usize>();
+    Some(Span { start: at, end, token: "[name]" })
+}
+
+/// How many of the Han characters are a name.
+fn name_length(han: &[char], certain: bool, told: bool) -> Option<usize> {
+    if han.len() < 2 || han[1] == '某' {
+        return None;
+    }
+    let surname = if is_compound(han[0], han[1]) {
+        2
+    } else if is_surname(han[0]) {
+        1
+    } else {
+        return (certain && told && han.len() <= 4 && !han.contains(&'不') && !han.contains(&'无')).then_some(han.len());
+    };
+    let goes_on = |at: usize| han.get(at).is_none_or(|next| AFTER_NAME.contains(*next));
+    if han.len() > surname && goes_on(surname + 1) && !AFTER_NAME.contains(han[surname]) {
+        Some(surname + 1)
+    } else if han.len() > surname + 1 && goes_on(surname + 2) && !AFTER_NAME.contains(han[surname]) {
+        Some(surname + 2)
+    } else if (certain || told) && han.len() > surname + 1 && !AFTER_NAME.contains(han[surname]) {
+        Some(surname + 2)
+    } else {
+        None
+    }
+}
+
+fn is_compound(first: char, second: char) -> bool {
+    COMPOUND_SURNAMES.iter().any(|surname| {
+        let mut characters = surname.chars();
+        characters.next() == Some(first) && characters.next() == Some(second)
+    })
+}
+
+fn name_before(text: &str, start: usize, full: bool) -> Option<Span> {
+    // Nearest first.
+    let mut before = ['\0'; 4];
+    for (slot, character) in before.iter_mut().zip(text[..start].chars().rev()) {
+        *slot = character;
+    }
+    let named = |count: usize| is_surname(before[count - 1]);
+    let begins = |count: usize| !is_han(before[count]) || BEFORE_NAME.contains(before[count]);
+    let all_han = |count: usize| before[..count].iter().all(|character| is_han(*character));
+    if before[0] == '某' || (before[0] == '任' && matches!(before[1], '主' | '责' | '担')) {
+        return None;
+    }
+    let count = if full && all_han(3) && named(3) && begins(3) {
+        3
+    } else if all_han(2) && is_compound(before[1], before[0]) {
+        2
+    } else if full && all_han(2) && named(2) && begins(2) {
+        2
+    } else if named(1) {
+        1
+    } else if full && all_han(2) && named(2) {
+        2
+    } else {
+        return None;
+    };
+    let length: usize = before[..count].iter().map(|character| character.len_utf8()).sum();
+    Some(Span { start: start - length, end: start, token: "[name]" })
+}
+
+fn english_name(text: &str, start: usize, end: usize) -> Option<Span> {
+    let head = text[start..].chars().next()?;
+    let glued = text[..start].chars().next_back().is_some_and(char::is_alphanumeric);
+    // "MR " in capitals is more often a code.
+    if glued || (head == 'M' && text[start + 1..].starts_with('R')) {
+        return None;
+    }
+    let mut name_end = end;
+    for (index, word) in text[end..].split_inclusive(' ').take(3).enumerate() {
+        let bare = word.trim_end_matches(|character: char| !character.is_alphabetic());
+        let mut letters = bare.chars();
+        let capitalised = letters.next().is_some_and(char::is_uppercase) && letters.next().is_none_or(char::is_lowercase);
+        if !capitalised || index == 2 {
+            break;
+        }
+        name_end = end + text[end..name_end].len() + bare.len();
+        if bare.len() + 1 != word.len() || !word.ends_with(' ') {
+            break;
+        }
+        name_end += 1;
+    }
+    let name_end = end + text[end..name_end].trim_end().len();
+    (name_end > end).then_some(Span { start: end, end: name_end, token: "[name]" })
+}
+
+fn account(text: &str, start: usize, end: usize) -> Option<Span> {
+    let ascii_word = text[start..end].is_ascii();
+    if ascii_word && text[..start].chars().next_back().is_some_and(|character| character.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let (at, told) = skip_filler(text, end);
+    let length = token_length(&text[at..]);
+    let token = &text[at..at + length];
+    let digits = token.bytes().filter(u8::is_ascii_digit).count();
+    let likely = (5..=20).contains(&length) && (digits > 0 || (told && !ascii_word));
+    (likely && (told || digits >= 5 || !ascii_word)).then_some(Span { start: at, end: at + length, token: "[account]" })
+}
+
+fn document(text: &str, end: usize) -> Option<Span> {
+    let (at, _) = skip_filler(text, end);
+    let length = token_length(&text[at..]);
+    let digits = text[at..at + length].bytes().filter(u8::is_ascii_digit).count();
+    ((6..=20).contains(&length) && digits >= 5).then_some(Span { start: at, end: at + length, token: "[id]" })
+}
+
+/// Skips what may stand between a context word and its value; says whether a word or colon announced it.
+fn skip_filler(text: &str, mut at: usize) -> (usize, bool) {
+    let mut told = false;
+    for filler in ["number", "no.", "no", "id", "#"] {
+        let rest = text[at..].trim_start();
+        if rest.get(..filler.len()).is_some_and(|head| head.eq_ignore_ascii_case(filler))
+            && !rest[filler.len()..].starts_with(|next: char| next.is_ascii_alphanumeric())
+        {
+            at = text.len() - rest.len() + filler.len();
+            told = true;
+        }
+    }
+    for character in text[at..].chars().take(6) {
+        match character {
+            '号' | '码' | '是' | '为' | '：' | ':' | '账' | '帐' | '字' | '第' | '=' => told = true,
+            ' ' | '　' | '(' | '（' | '加' => {}
+            _ => break,
+        }
+        at += character.len_utf8();
+    }
+    (at, told)
+}
+
+fn token_length(text: &str) -> usize {
+    text.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')).count()
+}
+
+/// Province, letter, then five or six letters and digits, or four and 警, 学, 挂, 港, 澳.
+fn chinese_plate(text: &str, start: usize, end: usize) -> Option<Span> {
+    let mut characters = text[end..].char_indices().map(|(at, character)| (end + at, character)).peekable();
+    let separator = |character: char| matches!(narrow(character), ' ' | '-' | '.') || matches!(character, '·' | '•');
+    while characters.next_if(|(_, character)| separator(*character)).is_some() {}
+    characters.next_if(|(_, character)| narrow(*character).is_ascii_alphabetic())?;
+    let (mut length, mut digits, mut last, mut separators) = (0, 0, end, 0);
+    while let Some((at, character)) = characters.peek().copied() {
+        let plain = narrow(character);
+        if plain.is_ascii_alphanumeric() {
+            length += 1;
+            digits += usize::from(plain.is_ascii_digit());
+            last = at + character.len_utf8();
+        } else if length == 4 && matches!(character, '警' | '学' | '挂' | '港' | '澳') {
+            length += 1;
+            last = at + character.len_utf8();
+            characters.next();
+            break;
+        } else if separators < 2 && length < 5 && separator(character) {
+            separators += 1;
+        } else {
+            break;
+        }
+        characters.next();
+    }
+    (matches!(length, 5 | 6) && digits >= 1).then_some(Span { start, end: last, token: "[plate]" })
+}
+
+/// "plate 7ABC123", "plate number: ABC 123" in English text.
+fn plate_after(text: &str, end: usize) -> Option<Span> {
+    let (at, _) = skip_filler(text, end);
+    if at == end {
+        return None;
+    }
+    let mut length = token_length(&text[at..]);
+    let rest = &text[at + length..];
+    // A plate in two groups: "ABC 123".
+    if length <= 4
+        && let Some(second) = rest.strip_prefix(' ')
+    {
+        let more = token_length(second);
+        if (2..=4).contains(&more) && second.bytes().take(more).any(|byte| byte.is_ascii_digit()) {
+            length += 1 + more;
+        }
+    }
+    let token = &text[at..at + length];
+    let digits = token.bytes().filter(u8::is_ascii_digit).count();
+    ((4..=9).contains(&length) && digits >= 1 && !token.bytes().any(|byte| byte.is_ascii_lowercase()))
+        .then_some(Span { start: at, end: at + length, token: "[plate]" })
+}
+
+fn email(text: &str, start: usize, end: usize) -> Option<Span> {
+    let local = |character: char| {
+        let plain = narrow(character);
+        plain.is_ascii_alphanumeric() || matches!(plain, '.' | '_' | '%' | '+' | '-')
+    };
+    let head: usize = text[..start].chars().rev().take_while(|character| local(*character)).map(char::len_utf8).sum();
+    let mut tail = 0;
+    let mut dotted = false;
+    for character in text[end..].chars() {
+        let plain = narrow(character);
+        if !(plain.is_ascii_alphanumeric() || matches!(plain, '.' | '-')) {
+            break;
+        }
+        dotted |= plain == '.' && tail > 0;
+        tail += character.len_utf8();
+    }
+    (head > 0 && tail > 0 && dotted).then_some(Span { start: start - head, end: end + tail, token: "[email]" })
+}

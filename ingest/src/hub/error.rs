@@ -1,0 +1,57 @@
+//! Errors of the intake.
+
+use shiyu_connectors::ConnectorError;
+use shiyu_log::LogError;
+use shiyu_schemas::city::CityErrors;
+use thiserror::Error;
+
+/// What can go wrong in the intake. Bad records are values, not errors.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum HubError {
+    /// The log, the state or the tables failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The fold ended.
+    #[error(transparent)]
+    Fold(#[from] crate::fold::FoldError),
+    /// A connector cannot read its source.
+    #[error(transparent)]
+    Connector(#[from] ConnectorError),
+    /// A mapping of the city folder cannot be planned.
+    #[error("{0}")]
+    City(CityErrors),
+    /// No feed of that name.
+    #[error("cannot find feed \"{feed}\"; there are: {known}")]
+    UnknownFeed {
+        /// Name asked for.
+        feed: String,
+        /// Names there are.
+        known: String,
+    },
+    /// The sealing key cannot be read or made.
+    #[error("failed to {action} the sealing key \"{path}\"")]
+    Key {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A position in the log is damaged.
+    #[error("cannot decode a position of \"{topic}\" at offset {offset}")]
+    Position {
+        /// Topic.
+        topic: &'static str,
+        /// Offset.
+        offset: u64,
+        /// Why.
+        #[source]
+        source: prost::DecodeError,
+    },
+    /// A task of the hub panicked.
+    #[error("cannot go on: a task of the hub ended unexpectedly")]
+    Task(#[from] tokio::task::JoinError),
+}

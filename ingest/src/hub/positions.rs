@@ -1,0 +1,57 @@
+//! How far each source has been read, from the log's topic `sources.v1`.
+
+use std::collections::BTreeMap;
+
+use prost::Message as _;
+use shiyu_log::{EventLog, LogError, Records, Topic};
+use shiyu_schemas::v1;
+
+use super::HubError;
+
+const READ_BYTES: usize = 4 << 20;
+
+/// Newest position per feed and source.
+#[derive(Debug, Default)]
+pub struct Positions {
+    newest: BTreeMap<(String, String), String>,
+}
+
+impl Positions {
+    /// Reads them back.
+    pub async fn read(log: &dyn EventLog) -> Result<Self, HubError> {
+        let (mut offset, end) = log.range(Topic::Sources, 0);
+        let mut positions = Self::default();
+        while offset < end {
+            for batch in log.read(Topic::Sources, 0, offset, READ_BYTES).await? {
+                for value in &batch.values {
+                    let position = v1::SourcePosition::decode(value.as_ref()).map_err(|source| HubError::Position {
+                        topic: Topic::Sources.name(),
+                        offset,
+                        source,
+                    })?;
+                    positions.newest.insert((position.feed, position.source), position.position);
+                    offset += 1;
+                }
+            }
+        }
+        Ok(positions)
+    }
+
+    /// Positions of one feed, by source.
+    pub fn of(&self, feed: &str) -> BTreeMap<String, String> {
+        self.newest
+            .iter()
+            .filter(|((name, _), _)| name == feed)
+            .map(|((_, source), position)| (source.clone(), position.clone()))
+            .collect()
+    }
+
+    /// Appends a position; call it only when the rows it covers are durable.
+    pub async fn append(&mut self, log: &dyn EventLog, position: v1::SourcePosition) -> Result<(), LogError> {
+        let mut records = Records::new();
+        records.push_message(position.source.as_bytes(), &position);
+        log.append(Topic::Sources, 0, records).await?;
+        self.newest.insert((position.feed, position.source), position.position);
+        Ok(())
+    }
+}

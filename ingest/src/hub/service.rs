@@ -1,0 +1,106 @@
+//! gRPC `IntakeService`: push with receipts, and loads handed over by other processes.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::Stream;
+use shiyu_schemas::v1;
+use shiyu_schemas::v1::intake_service_server::IntakeService;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::{Hub, HubError};
+
+/// Records of one push at most.
+const PUSH_MAX: usize = 10_000;
+
+/// The service; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct IntakeServer {
+    hub: Arc<Hub>,
+    stop: CancellationToken,
+}
+
+impl IntakeServer {
+    /// Serves a hub until `stop`.
+    pub fn new(hub: Arc<Hub>, stop: CancellationToken) -> Self {
+        Self { hub, stop }
+    }
+}
+
+type LoadStream = Pin<Box<dyn Stream<Item = Result<v1::LoadResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl IntakeService for IntakeServer {
+    async fn push(&self, request: Request<v1::PushRequest>) -> Result<Response<v1::PushResponse>, Status> {
+        let request = request.into_inner();
+        if request.records.len() > PUSH_MAX {
+            return Err(Status::invalid_argument(format!("push at most {PUSH_MAX} records at a time")));
+        }
+        let receipts = self.hub.push(&request).await.map_err(|error| status_of(&error))?;
+        Ok(Response::new(v1::PushResponse { receipts }))
+    }
+
+    type LoadStream = LoadStream;
+
+    async fn load(&self, request: Request<v1::LoadRequest>) -> Result<Response<LoadStream>, Status> {
+        let request = request.into_inner();
+        let (sender, receiver) = mpsc::channel(16);
+        let (hub, stop) = (self.hub.clone(), self.stop.child_token());
+        tokio::spawn(async move {
+            let inputs: Vec<PathBuf> = request.inputs.iter().map(PathBuf::from).collect();
+            let told = sender.clone();
+            let progress = move |progress: &v1::LoadProgress| {
+                let step = v1::load_response::Step::Progress(progress.clone());
+                // Progress that a slow reader cannot take is of no use later.
+                let _dropped = told.try_send(Ok(v1::LoadResponse { step: Some(step) }));
+            };
+            let answer = hub.load_and_flush(&request.feeds, &inputs, &stop, &progress).await;
+            let answer = answer
+                .map(|balances| v1::LoadResponse {
+                    step: Some(v1::load_response::Step::Summary(v1::LoadSummary { balances })),
+                })
+                .map_err(|error| status_of(&error));
+            if sender.send(answer).await.is_err() {
+                tracing::info!("the load's caller went away; the records are loaded all the same");
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+impl Hub {
+    /// One pass over the sources; the balances are final and everything is in the tables when this returns.
+    pub async fn load_and_flush(
+        &self,
+        feeds: &[String],
+        inputs: &[PathBuf],
+        stop: &CancellationToken,
+        progress: &super::pipeline::Progress,
+    ) -> Result<Vec<v1::Balance>, HubError> {
+        let balances = self.load(feeds, inputs, false, stop, progress).await?;
+        self.flush().await?;
+        let counters = self.fold.counters();
+        Ok(balances
+            .iter()
+            .map(|(feed, balance)| {
+                let counts = counters.get(feed).cloned().unwrap_or_default();
+                balance.to_message(feed, counts.withdrawn, counts.waiting)
+            })
+            .collect())
+    }
+}
+
+fn status_of(error: &HubError) -> Status {
+    match error {
+        HubError::UnknownFeed { .. } | HubError::Connector(_) => Status::invalid_argument(error.to_string()),
+        HubError::City(_) => Status::failed_precondition(error.to_string()),
+        other => {
+            tracing::error!(error = %other, "failed to take records");
+            Status::unavailable("failed to take the records; try again")
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The newest score of every cell and the recent changes, for those who ask and those who subscribe.
+//!
+//! Changes are counted by their offset in `scores.v1`; a subscriber that knows its offset misses nothing and sees nothing twice.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, RwLock};
+
+use shiyu_schemas::v1;
+use tokio::sync::watch;
+
+/// Changes kept for subscribers that are behind; about 300 bytes each.
+const RECENT_MAX: usize = 200_000;
+
+/// One change of one cell's score.
+#[derive(Debug, Clone)]
+pub struct ScoreChange {
+    /// Offset in `scores.v1`.
+    pub offset: u64,
+    /// The new score.
+    pub score: Arc<v1::Score>,
+    /// The score before, if there was one.
+    pub before: Option<Arc<v1::Score>>,
+}
+
+#[derive(Debug, Default)]
+struct Board {
+    newest: BTreeMap<(String, i64), Arc<v1::Score>>,
+    recent: VecDeque<ScoreChange>,
+    next_offset: u64,
+    watermark_us: i64,
+}
+
+/// What scores there are, shared between the engine and the doors.
+#[derive(Debug)]
+pub struct ScoreBoard {
+    board: RwLock<Board>,
+    next_offset: watch::Sender<u64>,
+    incarnation: u64,
+}
+
+/// Changes in a range of offsets, or why there are none.
+#[derive(Debug)]
+pub enum Changes {
+    /// The changes, and the offset behind them.
+    Found(Vec<ScoreChange>, u64),
+    /// The offset is older than what is kept.
+    TooOld,
+}
+
+impl ScoreBoard {
+    /// An empty board of a log's incarnation.
+    pub fn new(incarnation: u64) -> Arc<Self> {
+        Arc::new(Self { board: RwLock::default(), next_offset: watch::Sender::new(0), incarnation })
+    }
+
+    /// Identity of the log whose offsets these are.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// Takes over scores that are in `scores.v1` from `first_offset` on.
+    pub fn publish(&self, first_offset: u64, scores: Vec<v1::Score>) {
+        let mut next = first_offset;
+        {
+            let mut board = self.board.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            for score in scores {
+                let score = Arc::new(score);
+                let before = board.newest.insert((score.model.clone(), score.cell), score.clone());
+                board.recent.push_back(ScoreChange { offset: next, score, before });
+                next += 1;
+                if board.recent.len() > RECENT_MAX {
+                    board.recent.pop_front();
+                }
+            }
+            board.next_offset = next;
+        }
+        self.next_offset.send_replace(next);
+    }
+
+    /// Notes how far time has come in the data.
+    pub fn set_watermark_us(&self, watermark_us: i64) {
+        self.board.write().unwrap_or_else(std::sync::PoisonError::into_inner).watermark_us = watermark_us;
+    }
+
+    /// How far time has come in the data, microseconds since 1970 UTC.
+    pub fn watermark_us(&self) -> i64 {
+        self.board.read().unwrap_or_else(std::sync::PoisonError::into_inner).watermark_us
+    }
+
+    /// Told of every new offset.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.next_offset.subscribe()
+    }
+
+    /// The newest scores of a model, in order of cell, and the offset behind them.
+    pub fn snapshot(&self, model: &str) -> (Vec<Arc<v1::Score>>, u64) {
+        let board = self.board.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let start = (model.to_owned(), i64::MIN);
+        let scores = board
+            .newest
+            .range(start..)
+            .take_while(|((name, _), _)| name == model)
+            .map(|(_, score)| score.clone())
+            .collect();
+        (scores, board.next_offset)
+    }
+
+    /// The newest score of one cell.
+    pub fn newest(&self, model: &str, cell: i64) -> Option<Arc<v1::Score>> {
+        let board = self.board.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        board.newest.get(&(model.to_owned(), cell)).cloned()
+    }
+
+    /// Changes from `offset` on until they concern `cells_max` different cells.
+    pub fn changes(&self, offset: u64, cells_max: usize) -> Changes {
+        let board = self.board.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let first = board.recent.front().map_or(board.next_offset, |change| change.offset);
+        if offset < first || offset > board.next_offset {
+            return Changes::TooOld;
+        }
+        let mut seen = ahash::AHashSet::new();
+        let mut found = Vec::new();
+        let mut next = offset;
+        for change in board.recent.iter().skip((offset - first) as usize) {
+            if !seen.contains(&change.score.cell) && seen.len() == cells_max {
+                break;
+            }
+            seen.insert(change.score.cell);
+            found.push(change.clone());
+            next = change.offset + 1;
+        }
+        Changes::Found(found, next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::panic, reason = "tests")]
+    use super::*;
+
+    fn score(cell: i64, value: f64) -> v1::Score {
+        v1::Score { model: "m".to_owned(), cell, score: value, ..v1::Score::default() }
+    }
+
+    #[test]
+    fn changes_go_on_exactly_behind_an_offset() {
+        let board = ScoreBoard::new(1);
+        board.publish(0, vec![score(1, 1.0), score(2, 2.0)]);
+        board.publish(2, vec![score(1, 3.0)]);
+        let Changes::Found(changes, next) = board.changes(1, 10) else { panic!("too old") };
+        assert_eq!(changes.iter().map(|change| change.offset).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(next, 3);
+        assert!(changes[1].before.as_ref().is_some_and(|before| before.score.to_bits() == 1.0_f64.to_bits()));
+        let Changes::Found(none, next) = board.changes(3, 10) else { panic!("too old") };
+        assert!(none.is_empty());
+        assert_eq!(next, 3);
+    }
+
+    #[test]
+    fn a_limit_counts_cells_not_changes() {
+        let board = ScoreBoard::new(1);
+        board.publish(0, vec![score(1, 1.0), score(1, 2.0), score(2, 1.0), score(3, 1.0)]);
+        let Changes::Found(changes, next) = board.changes(0, 2) else { panic!("too old") };
+        assert_eq!(changes.len(), 3);
+        assert_eq!(next, 3);
+    }
+
+    #[test]
+    fn an_offset_of_another_log_is_too_old() {
+        let board = ScoreBoard::new(1);
+        board.publish(10, vec![score(1, 1.0)]);
+        assert!(matches!(board.changes(3, 10), Changes::TooOld));
+        assert!(matches!(board.changes(99, 10), Changes::TooOld));
+    }
+}

@@ -1,0 +1,261 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit::Exit;
+
+/// Shiyu (市域): a city's event hub. Records in, SQL and live risk per place out.
+#[derive(Debug, Parser)]
+#[command(name = "shiyu", version, propagate_version = true, after_help = Exit::TABLE)]
+pub struct Cli {
+    /// Folder that holds everything the hub keeps [default: $XDG_DATA_HOME/shiyu/<city>]
+    #[arg(long, global = true, env = "SHIYU_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Table)]
+    pub output: OutputFormat,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people
+    Table,
+    /// One JSON object a line
+    Json,
+    /// With a header line
+    Csv,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Simulate the invented city Yunlan, load it and serve it
+    #[command(after_help = "Examples:\n  shiyu demo\n  shiyu demo --days 7 --scale 0.5\n  shiyu demo --once        load, print the sample SQL and its answer, and end")]
+    Demo(DemoArgs),
+    /// Serve a city: connectors that watch, SQL, gRPC, HTTP
+    #[command(after_help = "Examples:\n  shiyu serve --city deploy/cities/yunlan\n  shiyu serve --city deploy/cities/chicago --var CITY_DATA=/srv/chicago --grpc 127.0.0.1:7110")]
+    Serve(ServeArgs),
+    /// Read a city's files once and print the balance of every feed
+    #[command(after_help = "Examples:\n  shiyu load --city deploy/cities/chicago --input /srv/chicago\n  shiyu load --city deploy/cities/stlouis --feed police --input /srv/stl --output json\n\nread = accepted + unchanged + duplicate + stale + excluded + rejected, for every feed.\nBeside a running `shiyu serve` on the same data folder the work is handed to it.")]
+    Load(LoadArgs),
+    /// Ask a question in SQL
+    #[command(after_help = "Examples:\n  shiyu sql --city deploy/cities/chicago 'SELECT feed, count(*) FROM cases GROUP BY feed'\n  shiyu sql --city deploy/cities/yunlan --output csv \"SELECT h3_h3_to_string(cell) AS cell, sum(count) AS cases FROM cells GROUP BY 1 ORDER BY 2 DESC LIMIT 10\"")]
+    Sql(SqlArgs),
+    /// Follow what changes
+    #[command(subcommand)]
+    Watch(WatchCommand),
+    /// Check a city folder: every manifest, mapping, boundary, crosswalk and model
+    #[command(after_help = "Examples:\n  shiyu check --city deploy/cities/boston\n  shiyu check --city deploy/cities/boston --var CITY_DATA=/srv/boston")]
+    Check(CheckArgs),
+    /// Write the invented city Yunlan's records, with known truth
+    #[command(after_help = "Examples:\n  shiyu simulate --seed 7 --days 30 --out yunlan\n  shiyu simulate --seed 7 --days 365 --scale 2 --out yunlan")]
+    Simulate(SimulateArgs),
+    /// List what there is
+    #[command(subcommand, after_help = "Examples:\n  shiyu list connectors\n  shiyu list functions --output json\n  shiyu list models --city deploy/cities/yunlan")]
+    List(ListCommand),
+    /// Run analysts' SQL in a process of its own; started by `serve`
+    #[command(hide = true)]
+    SqlWorker(SqlWorkerArgs),
+}
+
+/// Which city, and the values of its variables.
+#[derive(Debug, Clone, Args)]
+pub struct CityArgs {
+    /// The city's folder
+    #[arg(long, env = "SHIYU_CITY", value_name = "DIR")]
+    pub city: PathBuf,
+
+    /// Value of a `${NAME}` in the city's files; else the environment's
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = parse_variable)]
+    pub variables: Vec<(String, String)>,
+}
+
+fn parse_variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("give it as NAME=VALUE".to_owned()),
+    }
+}
+
+/// Addresses to serve at; port 0 = any free port. Only loopback: other addresses need TLS and tokens.
+#[derive(Debug, Clone, Args)]
+pub struct AddressArgs {
+    /// gRPC: intake and risk
+    #[arg(long, default_value = "127.0.0.1:7110", value_name = "HOST:PORT")]
+    pub grpc: SocketAddr,
+    /// Arrow Flight SQL
+    #[arg(long, default_value = "127.0.0.1:7120", value_name = "HOST:PORT")]
+    pub flight: SocketAddr,
+    /// PostgreSQL wire protocol
+    #[arg(long, default_value = "127.0.0.1:7130", value_name = "HOST:PORT")]
+    pub postgres: SocketAddr,
+    /// HTTP: /healthz, /readyz, /metrics
+    #[arg(long, default_value = "127.0.0.1:7140", value_name = "HOST:PORT")]
+    pub http: SocketAddr,
+    /// PEM file of the certificate chain
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file of the private key
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// File of access tokens, one `name:token` a line
+    #[arg(long, value_name = "FILE")]
+    pub tokens: Option<PathBuf>,
+}
+
+/// `shiyu demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Seed of the invented city
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+    /// Days to simulate
+    #[arg(long, default_value_t = 30)]
+    pub days: u32,
+    /// Share of a full city's records
+    #[arg(long, default_value_t = 0.2)]
+    pub scale: f64,
+    /// Load, answer the sample SQL, and end
+    #[arg(long)]
+    pub once: bool,
+    /// Addresses
+    #[command(flatten)]
+    pub addresses: AddressArgs,
+}
+
+/// `shiyu serve`
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// City
+    #[command(flatten)]
+    pub city: CityArgs,
+    /// Addresses
+    #[command(flatten)]
+    pub addresses: AddressArgs,
+    /// Memory an analyst's SQL may take, MiB
+    #[arg(long, default_value_t = 1024, value_name = "MIB")]
+    pub sql_memory: u64,
+}
+
+/// `shiyu load`
+#[derive(Debug, Args)]
+pub struct LoadArgs {
+    /// City
+    #[command(flatten)]
+    pub city: CityArgs,
+    /// Feeds to load [default: all]
+    #[arg(long = "feed", value_name = "FEED")]
+    pub feeds: Vec<String>,
+    /// Files and folders to read [default: those of the manifests]
+    #[arg(long = "input", value_name = "PATH", num_args = 1..)]
+    pub inputs: Vec<PathBuf>,
+}
+
+/// `shiyu sql`
+#[derive(Debug, Args)]
+pub struct SqlArgs {
+    /// City [default: the data folder's]
+    #[arg(long, env = "SHIYU_CITY", value_name = "DIR")]
+    pub city: Option<PathBuf>,
+    /// Value of a `${NAME}` in the city's files; else the environment's
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = parse_variable)]
+    pub variables: Vec<(String, String)>,
+    /// The question
+    pub query: String,
+}
+
+/// `shiyu watch …`
+#[derive(Debug, Subcommand)]
+pub enum WatchCommand {
+    /// Subscribe to risk scores
+    #[command(after_help = "Examples:\n  shiyu watch risk\n  shiyu watch risk --min-level yellow --area district=01\n  shiyu watch risk --once --output json")]
+    Risk(WatchRiskArgs),
+}
+
+/// `shiyu watch risk`
+#[derive(Debug, Args)]
+pub struct WatchRiskArgs {
+    /// The hub's gRPC address
+    #[arg(long, default_value = "http://127.0.0.1:7110", value_name = "URL")]
+    pub address: String,
+    /// Access token
+    #[arg(long, env = "SHIYU_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Risk model [default: the city's first]
+    #[arg(long, default_value = "")]
+    pub model: String,
+    /// Only this area
+    #[arg(long, value_name = "LEVEL=CODE", value_parser = parse_variable)]
+    pub area: Option<(String, String)>,
+    /// H3 resolution [default: the model's]
+    #[arg(long, default_value_t = 0)]
+    pub resolution: u32,
+    /// Least level: green, blue, yellow, orange, red
+    #[arg(long, default_value = "green")]
+    pub min_level: String,
+    /// Go on behind this token
+    #[arg(long, default_value = "")]
+    pub resume: String,
+    /// Print the snapshot and end
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// `shiyu check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// City
+    #[command(flatten)]
+    pub city: CityArgs,
+}
+
+/// `shiyu simulate`
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// Seed: the same seed gives the same bytes
+    #[arg(long)]
+    pub seed: u64,
+    /// Days to simulate
+    #[arg(long)]
+    pub days: u32,
+    /// Share of a full city's records
+    #[arg(long, default_value_t = 1.0)]
+    pub scale: f64,
+    /// Folder to write to
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// `shiyu list …`
+#[derive(Debug, Subcommand)]
+pub enum ListCommand {
+    /// Ways records get in
+    Connectors,
+    /// SQL functions
+    Functions,
+    /// Risk models of a city
+    Models(CityArgs),
+}
+
+/// `shiyu sql-worker`
+#[derive(Debug, Args)]
+pub struct SqlWorkerArgs {
+    /// City
+    #[command(flatten)]
+    pub city: CityArgs,
+    /// Addresses
+    #[command(flatten)]
+    pub addresses: AddressArgs,
+    /// Memory a query may take, MiB
+    #[arg(long, default_value_t = 1024)]
+    pub sql_memory: u64,
+}
