@@ -193,6 +193,9 @@ mod tests {
             "PWDx_District 04: Allston/Brighton",
             "Ward 22 2207.0 R3",
             "邮编030001",
+            "1ST FL XY(90185735100977380) EST",
+            "LOCUST@N. 18TH ST.",
+            "蓝桥名苑146-10-1172",
         ] {
             assert_eq!(scrub_text(text), text);
         }

@@ -3,7 +3,7 @@
 //! A run is a sequence of groups of digits. Groups are joined by up to three separators, or by nothing where the kind of digit changes
 //! (`138零零`). Every window of groups is compared with closed lists of shapes, the longest first.
 
-use super::{Span, narrow};
+use super::{Span, is_han, narrow};
 
 /// Fewest digits of anything we take out.
 const LEAST_DIGITS: usize = 7;
@@ -181,15 +181,17 @@ impl Run<'_> {
             }
             let shape = Shape { window, digits: &self.digits[window[0].first..window[0].first + length] };
             let (token, end) = self.token(&shape)?;
-            Some((last, Span { start: self.start_of(&shape), end, token }))
+            Some((last, Span { start: self.start_of(&shape, token), end, token }))
         })
     }
 
-    /// Takes a leading `+` or `(` with it.
-    fn start_of(&self, shape: &Shape<'_>) -> usize {
+    /// Takes the `+` or `(` of a phone with it.
+    fn start_of(&self, shape: &Shape<'_>, token: &str) -> usize {
         let start = shape.window[0].start;
+        let bracketed = shape.window.get(1).is_some_and(|group| group.separator == b')');
         match self.text[..start].chars().next_back() {
-            Some(character @ ('+' | '＋' | '(' | '（')) => start - character.len_utf8(),
+            Some(character @ ('+' | '＋')) if token == "[phone]" => start - character.len_utf8(),
+            Some(character @ ('(' | '（')) if token == "[phone]" && bracketed => start - character.len_utf8(),
             _ => start,
         }
     }
@@ -213,7 +215,7 @@ impl Run<'_> {
             "[phone]"
         } else if matches!(before, Some('+')) && shape.is_plain() && (10..=15).contains(&shape.digits.len()) {
             "[phone]"
-        } else if shape.is_social_security_number() {
+        } else if shape.is_social_security_number() && !before.is_some_and(is_han) {
             "[id]"
         } else if shape.may_be_local_phone() && self.says_phone(start) {
             "[phone]"
@@ -262,7 +264,7 @@ impl Run<'_> {
 const PHONE_WORDS: &[&str] =
     &["电话", "手机", "座机", "致电", "来电", "联系", "号码", "tel", "phone", "call", "cell", "mobile", "fax"];
 const SERIAL_WORDS: &[&str] =
-    &["工单", "单号", "编号", "案件", "受理号", "流水", "订单", "case", "order", "request", "ticket"];
+    &["工单", "单号", "编号", "案件", "受理号", "流水", "订单", "xy", "case", "order", "request", "ticket"];
 const CARD_WORDS: &[&str] = &["卡", "账号", "帐号", "账户", "card", "account"];
 
 /// A window of groups and its digits, without separators.

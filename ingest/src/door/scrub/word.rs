@@ -314,15 +314,21 @@ fn email(text: &str, start: usize, end: usize) -> Option<Span> {
         plain.is_ascii_alphanumeric() || matches!(plain, '.' | '_' | '%' | '+' | '-')
     };
     let head: usize = text[..start].chars().rev().take_while(|character| local(*character)).map(char::len_utf8).sum();
-    let mut tail = 0;
-    let mut dotted = false;
+    // The domain ends behind its last label of two letters or more; "GRAND@DR. KING" has none.
+    let (mut tail, mut domain, mut letters, mut dotted) = (0, 0, 0, false);
     for character in text[end..].chars() {
         let plain = narrow(character);
-        if !(plain.is_ascii_alphanumeric() || matches!(plain, '.' | '-')) {
+        tail += character.len_utf8();
+        if plain.is_ascii_alphanumeric() || plain == '-' {
+            letters += 1;
+            if dotted && letters >= 2 {
+                domain = tail;
+            }
+        } else if plain == '.' && letters > 0 {
+            (dotted, letters) = (true, 0);
+        } else {
             break;
         }
-        dotted |= plain == '.' && tail > 0;
-        tail += character.len_utf8();
     }
-    (head > 0 && tail > 0 && dotted).then_some(Span { start: start - head, end: end + tail, token: "[email]" })
+    (head > 0 && domain > 0).then_some(Span { start: start - head, end: end + domain, token: "[email]" })
 }
