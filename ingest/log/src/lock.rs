@@ -1,0 +1,127 @@
+//! The data folder: one process owns it.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{LogError, durable};
+
+/// Version of the folder's layout.
+const FORMAT: u32 = 1;
+
+/// `hub.json`: what the folder is, written once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HubIdentity {
+    /// Version of the layout.
+    pub format: u32,
+    /// The city.
+    pub city: String,
+    /// Partitions of `events.v1`.
+    pub partitions: u32,
+}
+
+/// A data folder this process owns until the value is dropped.
+#[derive(Debug)]
+pub struct DataFolder {
+    path: PathBuf,
+    identity: HubIdentity,
+    /// Holds the lock.
+    _lock: File,
+}
+
+impl DataFolder {
+    /// Opens the folder, or makes it for `city` with `partitions`; an old one keeps its own number.
+    pub fn open(path: &Path, city: &str, partitions: u32) -> Result<Self, LogError> {
+        let failed = |action: &'static str| move |source| LogError::Io { action, path: path.to_owned(), source };
+        fs::create_dir_all(path).map_err(failed("make"))?;
+        let lock = take_lock(path)?;
+        let identity = match Self::identity_of(path)? {
+            Some(identity) => identity,
+            None => {
+                let identity = HubIdentity { format: FORMAT, city: city.to_owned(), partitions: partitions.max(1) };
+                let text = serde_json::to_vec_pretty(&identity).expect("the struct has only plain fields");
+                durable::replace(&path.join("hub.json"), &text)?;
+                identity
+            }
+        };
+        let incompatible = |problem: String| LogError::Incompatible { path: path.to_owned(), problem };
+        if identity.format > FORMAT {
+            return Err(incompatible("a newer version of shiyu wrote it; use that".to_owned()));
+        }
+        if identity.city != city {
+            return Err(incompatible(format!("it holds the city \"{}\"; give another --data-dir", identity.city)));
+        }
+        Ok(Self { path: path.to_owned(), identity, _lock: lock })
+    }
+
+    /// What a folder is, without owning it; `None` if it is none yet.
+    pub fn identity_of(path: &Path) -> Result<Option<HubIdentity>, LogError> {
+        let file = path.join("hub.json");
+        match fs::read(&file) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|error| LogError::Incompatible { path: file, problem: error.to_string() }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(LogError::Io { action: "read", path: file, source }),
+        }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Partitions of `events.v1`.
+    pub fn partitions(&self) -> u32 {
+        self.identity.partitions
+    }
+}
+
+fn take_lock(path: &Path) -> Result<File, LogError> {
+    let file = path.join("LOCK");
+    let failed = |action: &'static str| {
+        let path = file.clone();
+        move |source| LogError::Io { action, path, source }
+    };
+    let mut lock =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&file).map_err(failed("open"))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut owner = String::new();
+            lock.read_to_string(&mut owner).map_err(failed("read"))?;
+            return Err(LogError::Locked { path: path.to_owned(), owner: owner.trim().to_owned() });
+        }
+        Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
+    }
+    lock.set_len(0).map_err(failed("write"))?;
+    lock.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(failed("write"))?;
+    Ok(lock)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_folder_has_one_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = DataFolder::open(folder.path(), "yunlan", 2).unwrap();
+        let second = DataFolder::open(folder.path(), "yunlan", 2).unwrap_err();
+        assert!(second.to_string().contains(&std::process::id().to_string()), "{second}");
+        drop(first);
+        let again = DataFolder::open(folder.path(), "yunlan", 9).unwrap();
+        assert_eq!(again.partitions(), 2);
+    }
+
+    #[test]
+    fn a_folder_of_another_city_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(DataFolder::open(folder.path(), "yunlan", 2).unwrap());
+        let error = DataFolder::open(folder.path(), "boston", 2).unwrap_err();
+        assert!(matches!(error, LogError::Incompatible { .. }), "{error}");
+    }
+}

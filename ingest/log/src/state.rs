@@ -1,0 +1,198 @@
+//! The fold's state: a key-value store, one commit point per partition.
+//!
+//! Each partition has three spaces; a commit over them is atomic and synced. What a damaged journal may lose is folded again from the
+//! log, which is the truth.
+
+use std::path::Path;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+use crate::LogError;
+pub use crate::filter::Filter;
+
+/// Memory for blocks read from disk.
+const CACHE_BYTES: u64 = 64 << 20;
+/// Memory for what is not yet in tables, over all keyspaces.
+const WRITE_BUFFER_BYTES: u64 = 64 << 20;
+/// Journal kept on disk at most.
+const JOURNAL_BYTES: u64 = 512 << 20;
+
+/// What a key belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Space {
+    /// States of records and groups; keys are sorted by feed and record id.
+    Records,
+    /// Offset, epoch, counters.
+    Meta,
+    /// Rows committed but not yet in the tables.
+    Outbox,
+}
+
+/// The store of one process.
+#[derive(Clone)]
+pub struct StateStore {
+    database: Database,
+}
+
+impl std::fmt::Debug for StateStore {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("StateStore").finish_non_exhaustive()
+    }
+}
+
+impl StateStore {
+    /// Opens or makes the store in `folder`.
+    pub fn open(folder: &Path) -> Result<Self, LogError> {
+        let database = Database::builder(folder)
+            .cache_size(CACHE_BYTES)
+            .max_write_buffer_size(Some(WRITE_BUFFER_BYTES))
+            .max_journaling_size(JOURNAL_BYTES)
+            .worker_threads(1)
+            .open()
+            .map_err(failed("open"))?;
+        Ok(Self { database })
+    }
+
+    /// The state of one partition.
+    pub fn partition(&self, name: &str) -> Result<PartitionState, LogError> {
+        let keyspace = |space: &str| {
+            self.database
+                .keyspace(&format!("{name}.{space}"), KeyspaceCreateOptions::default)
+                .map_err(failed("open a keyspace of"))
+        };
+        Ok(PartitionState {
+            records: keyspace("records")?,
+            meta: keyspace("meta")?,
+            outbox: keyspace("outbox")?,
+            database: self.database.clone(),
+        })
+    }
+}
+
+/// The state of one partition; cheap to clone.
+#[derive(Clone)]
+pub struct PartitionState {
+    database: Database,
+    records: Keyspace,
+    meta: Keyspace,
+    outbox: Keyspace,
+}
+
+impl std::fmt::Debug for PartitionState {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("PartitionState").finish_non_exhaustive()
+    }
+}
+
+/// A key and its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
+impl PartitionState {
+    fn keyspace(&self, space: Space) -> &Keyspace {
+        match space {
+            Space::Records => &self.records,
+            Space::Meta => &self.meta,
+            Space::Outbox => &self.outbox,
+        }
+    }
+
+    /// The value of a key.
+    pub fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, LogError> {
+        let value = self.keyspace(space).get(key).map_err(failed("read"))?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    /// All entries whose key starts with `prefix`, in order of key.
+    pub fn prefix(&self, space: Space, prefix: &[u8]) -> Result<Vec<Entry>, LogError> {
+        self.keyspace(space)
+            .prefix(prefix)
+            .map(|guard| {
+                let (key, value) = guard.into_inner().map_err(failed("read"))?;
+                Ok((key.to_vec(), value.to_vec()))
+            })
+            .collect()
+    }
+
+    /// Calls `see` with every key of a space, in order.
+    pub fn for_each_key(&self, space: Space, mut see: impl FnMut(&[u8])) -> Result<(), LogError> {
+        for guard in self.keyspace(space).iter() {
+            see(&guard.key().map_err(failed("read"))?);
+        }
+        Ok(())
+    }
+
+    /// Writes all of a batch or nothing; durable when it returns.
+    pub fn commit(&self, batch: StateBatch) -> Result<(), LogError> {
+        let mut writes = self.database.batch().durability(Some(PersistMode::SyncData));
+        for (space, key, value) in batch.writes {
+            match value {
+                Some(value) => writes.insert(self.keyspace(space), key, value),
+                None => writes.remove(self.keyspace(space), key),
+            }
+        }
+        writes.commit().map_err(failed("commit to"))
+    }
+}
+
+/// Writes of one commit.
+#[derive(Debug, Default)]
+pub struct StateBatch {
+    writes: Vec<(Space, Vec<u8>, Option<Vec<u8>>)>,
+}
+
+impl StateBatch {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets a key.
+    pub fn put(&mut self, space: Space, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+        self.writes.push((space, key.into(), Some(value.into())));
+    }
+
+    /// Removes a key.
+    pub fn delete(&mut self, space: Space, key: impl Into<Vec<u8>>) {
+        self.writes.push((space, key.into(), None));
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+}
+
+fn failed<E: std::error::Error + Send + Sync + 'static>(action: &'static str) -> impl FnOnce(E) -> LogError {
+    move |error| LogError::State { action, source: Box::new(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_commit_is_there_after_reopening_and_partitions_are_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        {
+            let store = StateStore::open(folder.path()).unwrap();
+            let mut batch = StateBatch::new();
+            batch.put(Space::Records, b"a1".as_slice(), b"x".as_slice());
+            batch.put(Space::Records, b"a2".as_slice(), b"y".as_slice());
+            batch.put(Space::Records, b"b".as_slice(), b"z".as_slice());
+            batch.put(Space::Meta, b"offset".as_slice(), b"3".as_slice());
+            store.partition("events-0").unwrap().commit(batch).unwrap();
+        }
+        let store = StateStore::open(folder.path()).unwrap();
+        let state = store.partition("events-0").unwrap();
+        assert_eq!(state.prefix(Space::Records, b"a").unwrap().len(), 2);
+        assert_eq!(state.get(Space::Meta, b"offset").unwrap(), Some(b"3".to_vec()));
+        let mut batch = StateBatch::new();
+        batch.delete(Space::Records, b"a1".as_slice());
+        state.commit(batch).unwrap();
+        let mut keys = Vec::new();
+        state.for_each_key(Space::Records, |key| keys.push(key.to_vec())).unwrap();
+        assert_eq!(keys, [b"a2".to_vec(), b"b".to_vec()]);
+        assert_eq!(store.partition("events-1").unwrap().get(Space::Records, b"b").unwrap(), None);
+    }
+}

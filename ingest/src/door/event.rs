@@ -1,0 +1,352 @@
+//! From evaluated columns to events, row by row over columns that are already there.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use arrow::array::{Array as _, Int64Array, RecordBatch, StringArray};
+use shiyu_schemas::code::Code as _;
+use shiyu_schemas::rejection::RejectionCode;
+use shiyu_schemas::time::calendar::month_start;
+use shiyu_schemas::time::{Clock, Reading};
+use shiyu_schemas::v1;
+
+use super::hash::{content_hash, delivery_hash};
+use super::mapping::{ClockField, Mapping};
+use super::place::{Spot, areas_at};
+use super::rejection::{Marks, source_row};
+use super::scrub::address::scrub_address;
+use super::scrub::{scrub, scrub_text};
+use super::sql::{Evaluated, Expression};
+use super::words::{Category, Words, category};
+use super::{Door, text_at};
+
+/// Severities are 1 lowest to 5 highest.
+const SEVERITIES: std::ops::RangeInclusive<i64> = 1..=5;
+
+/// The columns of a batch, evaluated.
+struct Columns<'a> {
+    id: StringArray,
+    version: Option<Int64Array>,
+    kind: Option<StringArray>,
+    occurred_at: StringArray,
+    optional_clocks: [Option<(StringArray, &'a Clock, &'a str)>; 4],
+    categories: Words<Category>,
+    statuses: Words<Option<v1::CaseState>>,
+    severity: Option<Int64Array>,
+    holders: Words<()>,
+    xy: Option<(StringArray, StringArray)>,
+    spots: Vec<Spot>,
+    address: Option<StringArray>,
+    text: Option<StringArray>,
+    attributes: Vec<(&'a str, StringArray)>,
+    match_key: Option<StringArray>,
+}
+
+/// The times of a record.
+struct Times {
+    occurred: Reading,
+    reported: Option<Reading>,
+    updated: Option<Reading>,
+    closed: Option<Reading>,
+    due: Option<Reading>,
+}
+
+/// Flags of one record.
+type Flags = Vec<&'static str>;
+
+impl Door {
+    /// Events of the rows that are not marked, in order; marks the others.
+    pub(super) fn events<'a>(
+        &'a self,
+        batch: &RecordBatch,
+        source: &str,
+        marks: &mut Marks<'a>,
+        counts: &mut BTreeMap<&'static str, u64>,
+    ) -> Vec<v1::Event> {
+        let columns = self.columns(batch, marks);
+        let file = source.rsplit('/').next().unwrap_or(source);
+        let mut events = Vec::with_capacity(batch.num_rows());
+        let mut buffer = Vec::with_capacity(1024);
+        let mut flags = Flags::new();
+        for row in 0..batch.num_rows() {
+            flags.clear();
+            if marks.has(row) {
+                continue;
+            }
+            match self.event(&columns, row, &mut flags) {
+                Ok(mut event) => {
+                    let row = source_row(batch, row);
+                    file.clone_into(&mut event.source);
+                    event.source_row = row;
+                    event.delivery_hash = delivery_hash(&self.feed, source, row, &mut buffer);
+                    let hash = content_hash(&event, &mut buffer);
+                    event.content_hash_high = (hash >> 64) as u64;
+                    event.content_hash_low = hash as u64;
+                    event.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+                    for flag in &flags {
+                        *counts.entry(flag).or_default() += 1;
+                    }
+                    events.push(event);
+                }
+                Err((code, field)) => marks.set(row, code, field),
+            }
+        }
+        events
+    }
+
+    fn columns<'a>(&'a self, batch: &RecordBatch, marks: &mut Marks<'a>) -> Columns<'a> {
+        let mapping: &'a Mapping = &self.mapping;
+        let rows = batch.num_rows();
+        let mut texts = |expression: &'a Expression| keep(expression, expression.texts(batch), marks);
+        let id = texts(&mapping.id);
+        let kind = mapping.kind.as_ref().map(&mut texts);
+        let occurred_at = texts(&mapping.occurred_at.text);
+        let optional_clocks = mapping.optional_clocks.each_ref().map(|clock| {
+            let ClockField { text, clock } = clock.as_ref()?;
+            Some((texts(text), clock, text.field.as_str()))
+        });
+        let category_texts = texts(&mapping.category);
+        let status_texts = mapping.status.as_ref().map(|(text, _)| texts(text));
+        let holder_texts = mapping.holder.as_ref().map(&mut texts);
+        let xy = mapping.place.as_ref().map(|place| (texts(&place.x), texts(&place.y)));
+        let address = mapping.address.as_ref().map(&mut texts);
+        let text = mapping.text.as_ref().map(&mut texts);
+        let attributes = mapping.attributes.iter().map(|(name, sql)| (name.as_str(), texts(sql))).collect();
+        let match_key = mapping.match_key.as_ref().map(&mut texts);
+        let mut integers = |expression: &'a Expression| keep(expression, expression.integers(batch), marks);
+        let version = mapping.version.as_ref().map(&mut integers);
+        let severity = mapping.severity.as_ref().map(&mut integers);
+        let spots = match (&mapping.place, &xy) {
+            (Some(place), Some((xs, ys))) => place.locator.locate(xs, ys),
+            _ => Vec::new(),
+        };
+        Columns {
+            id,
+            version,
+            kind,
+            occurred_at,
+            optional_clocks,
+            categories: Words::read(Some(&category_texts), rows, |text| category(&self.categories, text)),
+            statuses: Words::read(status_texts.as_ref(), rows, |text| {
+                mapping.status.as_ref().and_then(|(_, words)| words.state(text))
+            }),
+            severity,
+            holders: Words::read(holder_texts.as_ref(), rows, |_| ()),
+            xy,
+            spots,
+            address,
+            text,
+            attributes,
+            match_key,
+        }
+    }
+
+    fn event<'a>(
+        &'a self,
+        columns: &Columns<'a>,
+        row: usize,
+        flags: &mut Flags,
+    ) -> Result<v1::Event, (RejectionCode, &'a str)> {
+        let record_id = text_at(&columns.id, row).ok_or((RejectionCode::MissingId, "id"))?;
+        let kind = kind_at(columns.kind.as_ref(), row)?;
+        let times = self.times(columns, row, flags)?;
+        let mut event = v1::Event {
+            feed: self.feed.clone(),
+            record_id: record_id.to_owned(),
+            kind: kind.into(),
+            source_version: columns.version.as_ref().filter(|column| column.is_valid(row)).map_or(0, |column| column.value(row)),
+            channel: self.channel.into(),
+            origin: self.origin.into(),
+            match_key: owned(columns.match_key.as_ref(), row),
+            source_occurred_at: owned(Some(&columns.occurred_at), row),
+            revision: self.revision,
+            ..v1::Event::default()
+        };
+        times.put(&mut event);
+        self.put_place(columns, row, &mut event, flags)?;
+        put_words(columns, row, &mut event, flags)?;
+        put_texts(columns, row, &mut event, flags);
+        Ok(event)
+    }
+
+    fn times<'a>(
+        &'a self,
+        columns: &Columns<'a>,
+        row: usize,
+        flags: &mut Flags,
+    ) -> Result<Times, (RejectionCode, &'a str)> {
+        let field = &self.mapping.occurred_at;
+        let occurred = text_at(&columns.occurred_at, row)
+            .ok_or(RejectionCode::MissingTime)
+            .and_then(|text| field.clock.read(text))
+            .map_err(|code| (code, field.text.field.as_str()))?;
+        let mut shifted = occurred.shifted;
+        let mut ambiguous = occurred.ambiguous;
+        let mut optional = [None; 4];
+        for (reading, clock) in optional.iter_mut().zip(&columns.optional_clocks) {
+            let Some((column, clock, name)) = clock else { continue };
+            let Some(text) = text_at(column, row) else { continue };
+            match clock.read(text) {
+                Ok(read) => {
+                    shifted |= read.shifted;
+                    ambiguous |= read.ambiguous;
+                    *reading = Some(read);
+                }
+                Err(RejectionCode::JunkDate) => flag(flags, "junk_time"),
+                Err(code) => return Err((code, name)),
+            }
+        }
+        let [reported, updated, mut closed, due] = optional;
+        if closed.is_some_and(|closed| is_before(&closed, reported.as_ref().unwrap_or(&occurred))) {
+            closed = None;
+            flag(flags, "closed_before_opened");
+        }
+        if shifted {
+            flag(flags, "shifted_time");
+        }
+        if ambiguous {
+            flag(flags, "ambiguous_time");
+        }
+        Ok(Times { occurred, reported, updated, closed, due })
+    }
+
+    fn put_place<'a>(
+        &'a self,
+        columns: &Columns<'a>,
+        row: usize,
+        event: &mut v1::Event,
+        flags: &mut Flags,
+    ) -> Result<(), (RejectionCode, &'a str)> {
+        event.place_precision = v1::PlacePrecision::None.into();
+        let (Some(place), Some((xs, ys))) = (&self.mapping.place, &columns.xy) else {
+            return Ok(());
+        };
+        event.source_x = owned(Some(xs), row);
+        event.source_y = owned(Some(ys), row);
+        event.source_datum.clone_from(&place.locator.datum_text);
+        match columns.spots[row] {
+            Spot::At(point, cell) => {
+                event.lat = Some(point.lat());
+                event.lng = Some(point.lng());
+                event.cell = cell.to_i64();
+                event.place_precision = place.locator.precision.into();
+                event.areas = areas_at(&self.layers, point, event.local_date);
+            }
+            Spot::Nowhere(why) => flag(flags, why),
+            Spot::Refused(code) => return Err((code, "place")),
+        }
+        Ok(())
+    }
+}
+
+impl Times {
+    fn put(&self, event: &mut v1::Event) {
+        event.occurred_at_us = self.occurred.at_us;
+        event.time_precision = self.occurred.precision.into();
+        event.local_date = self.occurred.local_date;
+        event.local_hour = self.occurred.local_hour;
+        event.local_month = month_start(self.reported.map_or(self.occurred.local_date, |reported| reported.local_date));
+        event.reported_at_us = self.reported.map(|reading| reading.at_us);
+        event.updated_at_us = self.updated.map_or(0, |reading| reading.at_us);
+        event.closed_at_us = self.closed.map(|reading| reading.at_us);
+        event.due_at_us = self.due.map(|reading| reading.at_us);
+    }
+}
+
+/// Marks the rows on which an expression fails.
+fn keep<'a, A>(expression: &'a Expression, evaluated: Evaluated<A>, marks: &mut Marks<'a>) -> A {
+    for row in evaluated.failed {
+        marks.set(row, RejectionCode::BadValue, &expression.field);
+    }
+    evaluated.values
+}
+
+fn owned(column: Option<&StringArray>, row: usize) -> String {
+    column.and_then(|column| text_at(column, row)).unwrap_or_default().to_owned()
+}
+
+fn flag(flags: &mut Flags, word: &'static str) {
+    if !flags.contains(&word) {
+        flags.push(word);
+    }
+}
+
+/// Whether a case ended before it began; dates without hours are compared as dates.
+fn is_before(closed: &Reading, opened: &Reading) -> bool {
+    if closed.local_hour < 0 || opened.local_hour < 0 {
+        closed.local_date < opened.local_date
+    } else {
+        closed.at_us < opened.at_us
+    }
+}
+
+fn kind_at<'a>(column: Option<&StringArray>, row: usize) -> Result<v1::EventKind, (RejectionCode, &'a str)> {
+    match column.and_then(|column| text_at(column, row)) {
+        None => Ok(v1::EventKind::Upsert),
+        Some(word) => v1::EventKind::from_word(word).ok_or((RejectionCode::BadValue, "kind")),
+    }
+}
+
+fn put_words<'a>(
+    columns: &Columns<'a>,
+    row: usize,
+    event: &mut v1::Event,
+    flags: &mut Flags,
+) -> Result<(), (RejectionCode, &'a str)> {
+    let category = columns.categories.at(row);
+    event.category.clone_from(&category.meaning.code);
+    event.source_category.clone_from(&category.text);
+    if !category.meaning.known {
+        flag(flags, "unknown_category");
+    }
+    let own = columns.severity.as_ref().filter(|column| column.is_valid(row)).map(|column| column.value(row));
+    event.severity = match own {
+        Some(severity) if SEVERITIES.contains(&severity) => severity as u32,
+        Some(_) => return Err((RejectionCode::BadValue, "severity")),
+        None => category.meaning.severity,
+    };
+    let status = columns.statuses.at(row);
+    let default = if event.closed_at_us.is_some() { v1::CaseState::Closed } else { v1::CaseState::Filed };
+    event.state = match status.meaning {
+        Some(state) => state.into(),
+        None if status.text.is_empty() => default.into(),
+        None => {
+            flag(flags, "unknown_status");
+            v1::CaseState::Filed.into()
+        }
+    };
+    event.source_status.clone_from(&status.text);
+    let holder = columns.holders.at(row);
+    event.holder.clone_from(&holder.text);
+    if category.scrubbed || status.scrubbed || holder.scrubbed {
+        flag(flags, "scrubbed");
+    }
+    Ok(())
+}
+
+fn put_texts(columns: &Columns<'_>, row: usize, event: &mut v1::Event, flags: &mut Flags) {
+    if let Some(address) = columns.address.as_ref().and_then(|column| text_at(column, row)) {
+        let (address, scrubbed) = scrub_address(address);
+        event.address = address.into_owned();
+        if scrubbed {
+            flag(flags, "scrubbed");
+        }
+    }
+    let mut take = |text: Cow<'_, str>| {
+        if matches!(text, Cow::Owned(_)) {
+            flag(flags, "scrubbed");
+        }
+        text.into_owned()
+    };
+    if let Some(text) = columns.text.as_ref().and_then(|column| text_at(column, row)) {
+        event.text = take(scrub_text(text));
+    }
+    event.attributes = columns
+        .attributes
+        .iter()
+        .filter_map(|(name, column)| {
+            let value = take(scrub(text_at(column, row)?));
+            Some(v1::Attribute { name: (*name).to_owned(), value })
+        })
+        .collect();
+}

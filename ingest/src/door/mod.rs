@@ -1,0 +1,238 @@
+//! The door: a delivery of raw records becomes checked events and rejections. Pure and columnar; no clock, no IO.
+//!
+//! In reading order:
+//! - [`sql`]: a manifest's SQL, planned once against the batch `record`
+//! - [`mapping`]: which expression gives which field
+//! - [`place`]: datum → WGS84, cell, areas
+//! - [`words`]: categories and statuses, looked up once per batch
+//! - [`scrub`]: what points at a person leaves the text
+//! - [`event`]: the row becomes an event
+//! - [`rejection`]: or it becomes a rejection
+//! - [`hash`]: when two versions are the same
+//! - [`seal`]: originals of rejected records, encrypted
+//!
+//! One bad row never stops the others. Where a delivery is cut does not change what its rows become. What the door leaves to the
+//! pipeline, because it needs the clock: `received_at` and the refusal of times in the future.
+
+mod event;
+mod hash;
+mod mapping;
+mod place;
+mod rejection;
+pub mod scrub;
+pub mod seal;
+mod sql;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array as _, RecordBatch, StringArray};
+use arrow::compute::{cast, filter_record_batch};
+use arrow::array::{BooleanArray, new_null_array};
+use shiyu_connectors::Delivery;
+use shiyu_schemas::city::manifest::FeedManifest;
+use shiyu_schemas::code::Code as _;
+use shiyu_schemas::rejection::RejectionCode;
+use shiyu_schemas::v1;
+
+pub use place::AreaLookup;
+pub use seal::{AesSealer, Sealer};
+pub use words::CategoryLookup;
+
+use mapping::Mapping;
+use rejection::Marks;
+
+/// What the door needs of a city to map one feed.
+pub struct DoorInputs<'a> {
+    /// The feed.
+    pub manifest: &'a FeedManifest,
+    /// The city's IANA zone.
+    pub zone: &'a str,
+    /// The city's bounds: south, west, north, east, WGS84 degrees.
+    pub bounds: [f64; 4],
+    /// The feed's crosswalk and the tree's severities.
+    pub categories: Box<CategoryLookup>,
+    /// Boundary layers, coarse to fine.
+    pub layers: Vec<Arc<dyn AreaLookup>>,
+    /// Hash of the city folder's revision.
+    pub revision: u64,
+}
+
+/// Why a mapping cannot be planned, and at which key of the manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Key, dotted, e.g. `map.occurred_at.sql`.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl Problem {
+    fn new(key: &str, message: impl Into<String>) -> Self {
+        Self { key: key.to_owned(), message: message.into() }
+    }
+}
+
+/// One feed's door, planned. Cheap to share between threads.
+pub struct Door {
+    feed: String,
+    channel: v1::Channel,
+    origin: v1::Origin,
+    mapping: Mapping,
+    categories: Box<CategoryLookup>,
+    layers: Vec<Arc<dyn AreaLookup>>,
+    revision: u64,
+    sealer: Arc<dyn Sealer>,
+}
+
+/// What a delivery became. `read = events + rejections + excluded`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DoorOutput {
+    /// Accepted records in the order of the source; `received_at_us` is 0.
+    pub events: Vec<v1::Event>,
+    /// Refused records in the order of the source; `received_at_us` is 0.
+    pub rejections: Vec<v1::Rejection>,
+    /// Records of the delivery, malformed ones included.
+    pub read: u64,
+    /// Records the feed's own filter left out.
+    pub excluded: u64,
+    /// What was noticed about accepted records, with counts.
+    pub flags: BTreeMap<&'static str, u64>,
+    /// Replacement characters the decoding put in.
+    pub replaced_characters: u64,
+}
+
+impl Door {
+    /// Plans the mapping, or tells everything that is wrong with it.
+    pub fn from_inputs(inputs: DoorInputs<'_>, sealer: Arc<dyn Sealer>) -> Result<Self, Vec<Problem>> {
+        let manifest = inputs.manifest;
+        let mut problems = Vec::new();
+        let channel = v1::Channel::from_word(&manifest.channel);
+        if channel.is_none() {
+            problems.push(Problem::new("channel", unknown_word::<v1::Channel>(&manifest.channel)));
+        }
+        let origin = v1::Origin::from_word(&manifest.origin);
+        if origin.is_none() {
+            problems.push(Problem::new("origin", unknown_word::<v1::Origin>(&manifest.origin)));
+        }
+        match (Mapping::compile(manifest, inputs.zone, inputs.bounds), channel, origin) {
+            (Ok(mapping), Some(channel), Some(origin)) => Ok(Self {
+                feed: manifest.feed.clone(),
+                channel,
+                origin,
+                mapping,
+                categories: inputs.categories,
+                layers: inputs.layers,
+                revision: inputs.revision,
+                sealer,
+            }),
+            (mapping, ..) => {
+                problems.extend(mapping.err().into_iter().flatten());
+                Err(problems)
+            }
+        }
+    }
+
+    /// Maps, locates, scrubs and checks one delivery.
+    pub fn process(&self, delivery: &Delivery) -> DoorOutput {
+        let batch = self.conform(&delivery.batch);
+        let rows = batch.num_rows();
+        let mut output = DoorOutput {
+            read: (rows + delivery.malformed.len()) as u64,
+            replaced_characters: delivery.replaced_characters,
+            ..DoorOutput::default()
+        };
+        let (kept, refused) = self.filter(&batch);
+        let kept_rows = kept.num_rows();
+        output.excluded = (rows - kept_rows - refused.len()) as u64;
+        let mut marks = Marks::new(kept_rows);
+        output.events = self.events(&kept, &delivery.source, &mut marks, &mut output.flags);
+        output.rejections = self.rejections(delivery, &batch, &refused, &kept, &marks);
+        output
+    }
+
+    /// The batch with exactly the manifest's columns; what the source lacks is NULL.
+    fn conform(&self, batch: &RecordBatch) -> RecordBatch {
+        let schema = &self.mapping.schema;
+        let same = batch.schema_ref().fields().len() == schema.fields().len()
+            && batch.schema_ref().fields().iter().zip(schema.fields()).all(|(given, wanted)| {
+                given.name() == wanted.name() && given.data_type() == wanted.data_type()
+            });
+        let columns = if same {
+            batch.columns().to_vec()
+        } else {
+            schema
+                .fields()
+                .iter()
+                .map(|field| {
+                    batch
+                        .column_by_name(field.name())
+                        .and_then(|column| cast(column, field.data_type()).ok())
+                        .unwrap_or_else(|| new_null_array(field.data_type(), batch.num_rows()))
+                })
+                .collect()
+        };
+        RecordBatch::try_new_with_options(
+            schema.clone(),
+            columns,
+            &arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows())),
+        )
+        .expect("the columns were cast to the schema's types and have the batch's length")
+    }
+
+    /// The rows the filter lets in, and those on which it fails.
+    fn filter(&self, batch: &RecordBatch) -> (RecordBatch, Vec<usize>) {
+        let Some(filter) = &self.mapping.filter else {
+            return (batch.clone(), Vec::new());
+        };
+        let evaluated = filter.conditions(batch);
+        let kept: BooleanArray = evaluated.values.iter().map(|value| Some(value == Some(true))).collect();
+        if kept.true_count() == batch.num_rows() {
+            return (batch.clone(), Vec::new());
+        }
+        let filtered = filter_record_batch(batch, &kept).expect("the condition has the batch's length");
+        (filtered, evaluated.failed)
+    }
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Door").field("feed", &self.feed).finish_non_exhaustive()
+    }
+}
+
+fn unknown_word<C: shiyu_schemas::code::Code>(word: &str) -> String {
+    let known: Vec<&str> = C::ALL.iter().map(|(_, word)| *word).collect();
+    format!("\"{word}\" is none of {}", known.join(", "))
+}
+
+/// A column's text in a row, trimmed; `None` where there is none.
+fn text_at(column: &StringArray, row: usize) -> Option<&str> {
+    if column.is_null(row) {
+        return None;
+    }
+    let text = column.value(row).trim();
+    (!text.is_empty()).then_some(text)
+}
+
+/// The code and what to tell the department, without the value.
+fn message_of(code: RejectionCode, field: &str) -> String {
+    match code {
+        RejectionCode::MissingId => "nothing names the record: fill what map.id reads".to_owned(),
+        RejectionCode::MissingTime => format!("\"{field}\" is empty: fill it, or map another column"),
+        RejectionCode::BadTime => format!("\"{field}\" is in none of the manifest's formats: correct it, or add its format"),
+        RejectionCode::JunkDate => format!("\"{field}\" is a date the manifest declares as junk: give the true date"),
+        RejectionCode::TimeInGap => format!("\"{field}\" never was: the clock was set forward over it"),
+        RejectionCode::FutureTime => format!("\"{field}\" is in the future: correct the clock"),
+        RejectionCode::BadCoordinate => format!("\"{field}\" is no pair of numbers: correct it, or leave it empty"),
+        RejectionCode::OutsideCity => format!("\"{field}\" is outside the city's bounds: check coordinates and datum"),
+        RejectionCode::BadValue => format!("\"{field}\" cannot be read as the mapping reads it: correct the value or the mapping"),
+        RejectionCode::ForbiddenField => format!("\"{field}\" is never admitted: leave it out"),
+        RejectionCode::MalformedRow => "the row cannot be split into columns".to_owned(),
+        RejectionCode::TooLarge => "the row is larger than the feed's limit".to_owned(),
+    }
+}

@@ -1,0 +1,123 @@
+//! Durable totals per feed: what the log holds of it, from its first record.
+
+use std::collections::BTreeMap;
+
+use shiyu_schemas::v1;
+
+/// Totals of one feed. They are part of the epoch's commit, so they neither lose nor repeat.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Counts {
+    /// New versions.
+    #[prost(uint64, tag = "1")]
+    pub accepted: u64,
+    /// Current versions again.
+    #[prost(uint64, tag = "2")]
+    pub unchanged: u64,
+    /// Deliveries again.
+    #[prost(uint64, tag = "3")]
+    pub duplicate: u64,
+    /// Older than the current version.
+    #[prost(uint64, tag = "4")]
+    pub stale: u64,
+    /// Records that could not become events, each once.
+    #[prost(uint64, tag = "5")]
+    pub rejected: u64,
+    /// Rejections delivered again.
+    #[prost(uint64, tag = "6")]
+    pub rejected_again: u64,
+    /// Correction rows that have found their record, now.
+    #[prost(uint64, tag = "7")]
+    pub withdrawn: u64,
+    /// Correction rows that wait for their record, now.
+    #[prost(uint64, tag = "8")]
+    pub waiting: u64,
+    /// What the door noticed about accepted records: flag to records.
+    #[prost(btree_map = "string, uint64", tag = "9")]
+    pub flags: BTreeMap<String, u64>,
+    /// Why records were rejected: `code column` to records.
+    #[prost(btree_map = "string, uint64", tag = "10")]
+    pub reasons: BTreeMap<String, u64>,
+}
+
+/// Totals of every feed of one partition.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct FeedCounts {
+    /// By feed.
+    #[prost(btree_map = "string, message", tag = "1")]
+    pub feeds: BTreeMap<String, Counts>,
+}
+
+impl FeedCounts {
+    /// The totals of a feed.
+    pub fn of(&mut self, feed: &str) -> &mut Counts {
+        if !self.feeds.contains_key(feed) {
+            self.feeds.insert(feed.to_owned(), Counts::default());
+        }
+        self.feeds.get_mut(feed).expect("it was put in if it was missing")
+    }
+
+    /// Adds another partition's totals.
+    pub fn add(&mut self, other: &Self) {
+        for (feed, counts) in &other.feeds {
+            self.of(feed).add(counts);
+        }
+    }
+}
+
+impl Counts {
+    /// Counts one event's outcome.
+    pub fn count(&mut self, outcome: v1::Outcome) {
+        match outcome {
+            v1::Outcome::Accepted => self.accepted += 1,
+            v1::Outcome::Unchanged => self.unchanged += 1,
+            v1::Outcome::Duplicate => self.duplicate += 1,
+            v1::Outcome::Stale => self.stale += 1,
+            v1::Outcome::Unspecified | v1::Outcome::Excluded | v1::Outcome::Rejected | v1::Outcome::Logged => {}
+        }
+    }
+
+    /// Counts one more record under a flag or reason.
+    pub fn note(map: &mut BTreeMap<String, u64>, name: &str) {
+        match map.get_mut(name) {
+            Some(count) => *count += 1,
+            None => {
+                map.insert(name.to_owned(), 1);
+            }
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        self.unchanged += other.unchanged;
+        self.duplicate += other.duplicate;
+        self.stale += other.stale;
+        self.rejected += other.rejected;
+        self.rejected_again += other.rejected_again;
+        self.withdrawn += other.withdrawn;
+        self.waiting += other.waiting;
+        for (name, count) in &other.flags {
+            *self.flags.entry(name.clone()).or_default() += count;
+        }
+        for (name, count) in &other.reasons {
+            *self.reasons.entry(name.clone()).or_default() += count;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_of_partitions_add_up() {
+        let mut left = FeedCounts::default();
+        left.of("hotline").count(v1::Outcome::Accepted);
+        Counts::note(&mut left.of("hotline").flags, "scrubbed");
+        let mut right = left.clone();
+        right.of("police").waiting = 2;
+        left.add(&right);
+        assert_eq!(left.feeds["hotline"].accepted, 2);
+        assert_eq!(left.feeds["hotline"].flags["scrubbed"], 2);
+        assert_eq!(left.feeds["police"].waiting, 2);
+    }
+}

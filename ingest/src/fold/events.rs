@@ -1,0 +1,115 @@
+//! The fold of a partition of `events.v1`: the pure step over every event of an epoch, and what it adds up to.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+use shiyu_log::Topic;
+use shiyu_schemas::v1::{self, Outcome};
+
+use super::cache::{Change, StateCache, StateView};
+use super::cell::{self, CellDelta};
+use super::count::{Counts, FeedCounts};
+use super::epoch::EpochRecord;
+use super::error::FoldError;
+use super::rows::EventRows;
+use super::step::step;
+
+/// How far an event's time may run ahead of the hub's clock and still move the watermark.
+const AHEAD_MAX: Duration = Duration::from_mins(5);
+
+/// Folds events; one epoch at a time.
+#[derive(Debug)]
+pub struct EventFold<V> {
+    partition: u32,
+    cache: StateCache<V>,
+    rows: EventRows,
+    record: EpochRecord,
+    deltas: Vec<CellDelta>,
+    watermark_us: i64,
+}
+
+impl<V: StateView> EventFold<V> {
+    /// Over committed states; `watermark_us` is the one committed last.
+    pub fn new(partition: u32, view: V, watermark_us: i64) -> Self {
+        Self {
+            partition,
+            cache: StateCache::new(view),
+            rows: EventRows::new(partition),
+            record: EpochRecord::default(),
+            deltas: Vec::new(),
+            watermark_us,
+        }
+    }
+
+    /// Greatest time of an event seen, clamped to five minutes behind its arrival; microseconds since 1970 UTC.
+    pub fn watermark_us(&self) -> i64 {
+        self.watermark_us
+    }
+
+    /// The committed states.
+    pub fn view_mut(&mut self) -> &mut V {
+        self.cache.view_mut()
+    }
+
+    /// The rows of the epoch.
+    pub fn rows_mut(&mut self) -> &mut EventRows {
+        &mut self.rows
+    }
+
+    /// Starts an epoch at an offset; its first case change has the number `sequence`.
+    pub fn begin(&mut self, first_offset: u64, sequence: u64) {
+        self.record = EpochRecord { first_offset, sequence, ..EpochRecord::default() };
+    }
+
+    /// Applies the next record of the partition.
+    pub fn apply(&mut self, value: &Bytes, counts: &mut FeedCounts) -> Result<(), FoldError> {
+        let event = v1::Event::decode(value.clone()).map_err(|source| FoldError::Record {
+            topic: Topic::Events.name(),
+            partition: self.partition,
+            offset: self.record.next_offset(),
+            source,
+        })?;
+        let mut effects = step(&mut self.cache, &event)?;
+        let totals = counts.of(&event.feed);
+        totals.count(effects.outcome);
+        totals.withdrawn = totals.withdrawn.saturating_add_signed(effects.matched);
+        totals.waiting = totals.waiting.saturating_add_signed(effects.waiting);
+        if effects.outcome == Outcome::Accepted {
+            for flag in &event.flags {
+                Counts::note(&mut totals.flags, flag);
+            }
+        }
+        let ahead_us = event.received_at_us.saturating_add(AHEAD_MAX.as_micros() as i64);
+        self.watermark_us = self.watermark_us.max(event.occurred_at_us.min(ahead_us));
+
+        self.rows.push_event(&event, effects.outcome);
+        let mut sequence = self.record.sequence + self.record.case_changes();
+        if let Some(own) = effects.own {
+            self.rows.push_own(&event, own, sequence);
+            sequence += 1;
+        }
+        for other in &effects.others {
+            self.rows.push_other(&event.feed, other, sequence);
+            sequence += 1;
+        }
+        self.deltas.append(&mut effects.deltas);
+        self.record.push(&mut effects);
+        Ok(())
+    }
+
+    /// Ends the epoch: what goes to the state store, and what it did. The rows wait in [`Self::rows_mut`].
+    pub fn end(&mut self, incarnation: u64, epoch: u64) -> (Vec<Change>, EpochRecord) {
+        let cells = v1::CellChanges {
+            partition: self.partition,
+            incarnation,
+            epoch,
+            changes: cell::sum(std::mem::take(&mut self.deltas)),
+            watermark_us: self.watermark_us,
+        };
+        self.rows.push_cells(&cells.changes);
+        let mut record = std::mem::take(&mut self.record);
+        record.cells = Some(cells);
+        (self.cache.take_changes(), record)
+    }
+}

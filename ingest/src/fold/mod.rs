@@ -1,0 +1,42 @@
+//! What the log folds into: cases, withdrawals, counts per cell. One commit point per partition.
+//!
+//! In reading order:
+//! - [`case`]: the state of one record, and when it stands in the counts
+//! - [`withdrawal`]: which correction row cancels which record, whatever came first
+//! - [`cell`]: signed changes of counts
+//! - [`cache`]: the states an epoch touches, between the step and the store
+//! - [`step`]: the pure step, one event at a time
+//! - [`count`]: durable totals per feed
+//! - [`rows`]: what the step did, as Arrow rows of the stored tables
+//! - [`epoch`]: what one epoch did, small enough to lie in the outbox until the tables have it
+//! - [`partition`]: an open partition: its state, its place in the log, its one commit
+//! - [`events`], [`rejections`]: the two kinds of partition
+//! - [`worker`]: drives one partition: read, apply, commit, then the repeatable effects
+//! - [`flusher`]: commits rows of many epochs to the tables, then trims the outbox
+//! - [`handle`]: starts all this, and what the rest of the hub sees of it
+//! - [`error`]: what can go wrong
+//!
+//! The step is pure: no clock, no randomness, no IO. What it deliberately does not know: where rows go, when epochs end.
+
+pub mod cache;
+pub mod case;
+pub mod cell;
+pub mod count;
+pub mod epoch;
+pub mod error;
+pub mod events;
+pub mod flusher;
+pub mod handle;
+pub mod partition;
+pub mod rejections;
+pub mod rows;
+pub mod step;
+pub mod withdrawal;
+pub mod worker;
+
+pub use count::Counts;
+pub use error::FoldError;
+pub use handle::{Fold, FoldHandle, FoldOptions};
+
+#[cfg(test)]
+mod law_tests;

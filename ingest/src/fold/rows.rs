@@ -1,0 +1,509 @@
+//! What the step did, as Arrow rows of the stored tables. Columns are written in the order of the table's shape.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanBuilder, Date32Builder, Float64Builder, Int32Builder, Int64Builder, RecordBatch, StringBuilder,
+    TimestampMicrosecondBuilder,
+};
+use arrow::datatypes::SchemaRef;
+use shiyu_schemas::code::Code;
+use shiyu_schemas::table::{CASE_CHANGES, CELL_CHANGES, ColumnType, EVENTS, REJECTIONS, TableShape};
+use shiyu_schemas::v1::{self, Outcome};
+
+use super::case::{Description, RecordState, Standing, areas_json};
+use super::step::{OtherChange, OwnChange};
+
+/// Rows of one table, in the making.
+#[derive(Debug)]
+pub struct TableRows {
+    shape: &'static TableShape,
+    schema: SchemaRef,
+    columns: Vec<Column>,
+    next: usize,
+    rows: usize,
+}
+
+#[derive(Debug)]
+enum Column {
+    Text(StringBuilder),
+    BigInt(Int64Builder),
+    Int(Int32Builder),
+    Double(Float64Builder),
+    Boolean(BooleanBuilder),
+    Date(Date32Builder),
+    Timestamp(TimestampMicrosecondBuilder),
+}
+
+macro_rules! writers {
+    ($($(#[$doc:meta])* $name:ident, $option:ident: $kind:ident($type:ty);)+) => {$(
+        $(#[$doc])*
+        fn $name(&mut self, value: $type) {
+            self.$option(Some(value));
+        }
+
+        #[doc = "The same, where NULL may stand."]
+        fn $option(&mut self, value: Option<$type>) {
+            let Column::$kind(builder) = self.next_column() else {
+                unreachable!("columns are written in the order of the shape")
+            };
+            builder.append_option(value);
+        }
+    )+};
+}
+
+impl TableRows {
+    /// No rows yet.
+    pub fn new(shape: &'static TableShape) -> Self {
+        let schema = shape.schema();
+        let columns = shape.columns.iter().map(|column| Column::new(column.kind)).collect();
+        Self { shape, schema, columns, next: 0, rows: 0 }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// The rows so far; afterwards there are none.
+    pub fn finish(&mut self) -> RecordBatch {
+        self.rows = 0;
+        let arrays = self.columns.iter_mut().map(Column::finish).collect();
+        RecordBatch::try_new(self.schema.clone(), arrays).expect("every row writes every column of the shape")
+    }
+
+    fn next_column(&mut self) -> &mut Column {
+        let column = &mut self.columns[self.next];
+        self.next += 1;
+        column
+    }
+
+    fn end_row(&mut self) {
+        debug_assert_eq!(self.next, self.columns.len(), "a row of {} is not whole", self.shape.name);
+        self.next = 0;
+        self.rows += 1;
+    }
+
+    writers! {
+        /// A text.
+        text, text_option: Text(&str);
+        /// A 64-bit number.
+        big, big_option: BigInt(i64);
+        /// A 32-bit number.
+        int, int_option: Int(i32);
+        /// True or false.
+        boolean, boolean_option: Boolean(bool);
+        /// Days since 1970-01-01.
+        date, date_option: Date(i32);
+        /// Microseconds since 1970 UTC.
+        time, time_option: Timestamp(i64);
+    }
+
+    /// Degrees; NULL where there is no place.
+    fn double_option(&mut self, value: Option<f64>) {
+        let Column::Double(builder) = self.next_column() else {
+            unreachable!("columns are written in the order of the shape")
+        };
+        builder.append_option(value);
+    }
+
+    /// A text; NULL where it is empty.
+    fn text_or_null(&mut self, value: &str) {
+        self.text_option((!value.is_empty()).then_some(value));
+    }
+
+    /// A hash in hexadecimal.
+    fn hash(&mut self, words: &[u64]) {
+        let mut digits = [0_u8; 32];
+        let mut length = 0;
+        for word in words {
+            for byte in word.to_be_bytes() {
+                digits[length] = HEX[usize::from(byte >> 4)];
+                digits[length + 1] = HEX[usize::from(byte & 15)];
+                length += 2;
+            }
+        }
+        self.text(std::str::from_utf8(&digits[..length]).expect("hexadecimal digits are UTF-8"));
+    }
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+impl Column {
+    fn new(kind: ColumnType) -> Self {
+        match kind {
+            ColumnType::Text => Self::Text(StringBuilder::new()),
+            ColumnType::BigInt => Self::BigInt(Int64Builder::new()),
+            ColumnType::Int => Self::Int(Int32Builder::new()),
+            ColumnType::Double => Self::Double(Float64Builder::new()),
+            ColumnType::Boolean => Self::Boolean(BooleanBuilder::new()),
+            ColumnType::Date => Self::Date(Date32Builder::new()),
+            ColumnType::Timestamp => Self::Timestamp(TimestampMicrosecondBuilder::new().with_timezone("UTC")),
+            ColumnType::Binary => unreachable!("no table of the fold holds bytes"),
+        }
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        match self {
+            Self::Text(builder) => Arc::new(builder.finish()),
+            Self::BigInt(builder) => Arc::new(builder.finish()),
+            Self::Int(builder) => Arc::new(builder.finish()),
+            Self::Double(builder) => Arc::new(builder.finish()),
+            Self::Boolean(builder) => Arc::new(builder.finish()),
+            Self::Date(builder) => Arc::new(builder.finish()),
+            Self::Timestamp(builder) => Arc::new(builder.finish()),
+        }
+    }
+}
+
+/// Rows of the tables that events fold into.
+#[derive(Debug)]
+pub struct EventRows {
+    partition: i32,
+    events: TableRows,
+    cases: TableRows,
+    cells: TableRows,
+    json: Vec<u8>,
+}
+
+impl EventRows {
+    /// No rows yet.
+    pub fn new(partition: u32) -> Self {
+        Self {
+            partition: partition as i32,
+            events: TableRows::new(&EVENTS),
+            cases: TableRows::new(&CASE_CHANGES),
+            cells: TableRows::new(&CELL_CHANGES),
+            json: Vec::new(),
+        }
+    }
+
+    /// An event; only accepted and stale ones have a row.
+    pub fn push_event(&mut self, event: &v1::Event, outcome: Outcome) {
+        if !matches!(outcome, Outcome::Accepted | Outcome::Stale) {
+            return;
+        }
+        let rows = &mut self.events;
+        rows.text(&event.feed);
+        rows.text(&event.record_id);
+        rows.text(event.kind().word());
+        rows.text(outcome.word());
+        rows.big(event.source_version);
+        rows.time_option((event.updated_at_us != 0).then_some(event.updated_at_us));
+        rows.hash(&[event.content_hash_high, event.content_hash_low]);
+        rows.text(event.channel().word());
+        rows.text(event.origin().word());
+        rows.text(&event.category);
+        rows.text(&event.source_category);
+        rows.text(event.state().word());
+        rows.text(&event.source_status);
+        rows.int(event.severity as i32);
+        rows.text_or_null(&event.holder);
+        rows.time(event.occurred_at_us);
+        rows.text(event.time_precision().word());
+        rows.date(event.local_date);
+        rows.int_option((event.local_hour >= 0).then_some(event.local_hour));
+        rows.date(event.local_month);
+        rows.time_option(event.reported_at_us);
+        rows.time_option(event.closed_at_us);
+        rows.time_option(event.due_at_us);
+        rows.time(event.received_at_us);
+        rows.text(&event.source_occurred_at);
+        rows.double_option(event.lat);
+        rows.double_option(event.lng);
+        rows.big_option((event.cell != 0).then_some(event.cell));
+        rows.text(event.place_precision().word());
+        rows.text_or_null(&event.source_x);
+        rows.text_or_null(&event.source_y);
+        rows.text_or_null(&event.source_datum);
+        rows.text_or_null(&event.address);
+        self.json.clear();
+        areas_json(event, &mut self.json);
+        rows.text_or_null(json_text(&self.json));
+        self.json.clear();
+        let attributes = event.attributes.iter().map(|attribute| (attribute.name.as_str(), attribute.value.as_str()));
+        json_object(attributes, &mut self.json);
+        rows.text_or_null(json_text(&self.json));
+        self.json.clear();
+        for flag in &event.flags {
+            if !self.json.is_empty() {
+                self.json.push(b',');
+            }
+            self.json.extend_from_slice(flag.as_bytes());
+        }
+        rows.text_or_null(json_text(&self.json));
+        rows.text(&event.source);
+        rows.big(event.source_row as i64);
+        rows.hash(&[event.revision]);
+        rows.end_row();
+    }
+
+    /// The change of the event's own case.
+    pub fn push_own(&mut self, event: &v1::Event, change: OwnChange, sequence: u64) {
+        self.json.clear();
+        areas_json(event, &mut self.json);
+        let case = CaseRow {
+            record_id: &event.record_id,
+            standing: Standing::of(event, change.paired),
+            channel: event.channel(),
+            origin: event.origin(),
+            category: &event.category,
+            severity: event.severity,
+            holder: &event.holder,
+            occurred_at_us: event.occurred_at_us,
+            time_precision: event.time_precision(),
+            local_date: event.local_date,
+            local_hour: event.local_hour,
+            reported_at_us: event.reported_at_us,
+            closed_at_us: event.closed_at_us,
+            due_at_us: event.due_at_us,
+            lat: event.lat,
+            lng: event.lng,
+            cell: event.cell,
+            place_precision: event.place_precision(),
+            areas: json_text(&self.json),
+            versions: change.versions,
+            match_key: &event.match_key,
+        };
+        case.push(&mut self.cases, &event.feed, self.partition, sequence);
+    }
+
+    /// The change of another case of the event's feed.
+    pub fn push_other(&mut self, feed: &str, change: &OtherChange, sequence: u64) {
+        CaseRow::of(change).push(&mut self.cases, feed, self.partition, sequence);
+    }
+
+    /// Changes of counts.
+    pub fn push_cells(&mut self, changes: &[v1::CellChange]) {
+        let rows = &mut self.cells;
+        for change in changes {
+            rows.big_option((change.cell != 0).then_some(change.cell));
+            rows.time(change.hour_us);
+            rows.boolean(change.day_only);
+            rows.text(&change.category);
+            rows.text(change.channel().word());
+            rows.text(change.origin().word());
+            rows.text(change.place_precision().word());
+            rows.big(change.count);
+            rows.big(change.open);
+            rows.big(change.severity);
+            rows.end_row();
+        }
+    }
+
+    /// Table and rows, where there are any; afterwards there are none.
+    pub fn finish(&mut self) -> Vec<(&'static TableShape, RecordBatch)> {
+        finish([&mut self.events, &mut self.cases, &mut self.cells])
+    }
+}
+
+fn finish<'a>(tables: impl IntoIterator<Item = &'a mut TableRows>) -> Vec<(&'static TableShape, RecordBatch)> {
+    tables.into_iter().filter(|rows| !rows.is_empty()).map(|rows| (rows.shape, rows.finish())).collect()
+}
+
+/// A row of `case_changes`, from an event or from a remembered state.
+struct CaseRow<'a> {
+    record_id: &'a str,
+    standing: Standing,
+    channel: v1::Channel,
+    origin: v1::Origin,
+    category: &'a str,
+    severity: u32,
+    holder: &'a str,
+    occurred_at_us: i64,
+    time_precision: v1::TimePrecision,
+    local_date: i32,
+    local_hour: i32,
+    reported_at_us: Option<i64>,
+    closed_at_us: Option<i64>,
+    due_at_us: Option<i64>,
+    lat: Option<f64>,
+    lng: Option<f64>,
+    cell: i64,
+    place_precision: v1::PlacePrecision,
+    areas: &'a str,
+    versions: u32,
+    match_key: &'a str,
+}
+
+impl<'a> CaseRow<'a> {
+    fn of(change: &'a OtherChange) -> Self {
+        let state: &RecordState = &change.state;
+        let description: &Description =
+            state.description.as_deref().expect("only records with a match key, which are described, change by others");
+        Self {
+            record_id: &change.record_id,
+            standing: state.standing(),
+            channel: state.channel(),
+            origin: state.origin(),
+            category: &state.category,
+            severity: state.severity,
+            holder: &description.holder,
+            occurred_at_us: description.occurred_at_us,
+            time_precision: description.time_precision(),
+            local_date: description.local_date,
+            local_hour: description.local_hour,
+            reported_at_us: description.reported_at_us,
+            closed_at_us: description.closed_at_us,
+            due_at_us: description.due_at_us,
+            lat: description.lat,
+            lng: description.lng,
+            cell: description.cell,
+            place_precision: state.place_precision(),
+            areas: &description.areas,
+            versions: state.versions,
+            match_key: &description.match_key,
+        }
+    }
+
+    fn push(&self, rows: &mut TableRows, feed: &str, partition: i32, sequence: u64) {
+        rows.text(feed);
+        rows.text(self.record_id);
+        rows.int(partition);
+        rows.big(sequence as i64);
+        rows.text(if self.standing.is_correction() { "withdrawal" } else { "case" });
+        rows.text(self.standing.word());
+        rows.boolean(self.standing.is_open());
+        rows.boolean(self.standing.is_counted());
+        rows.text(self.channel.word());
+        rows.text(self.origin.word());
+        rows.text(self.category);
+        rows.int(self.severity as i32);
+        rows.text_or_null(self.holder);
+        rows.time(self.occurred_at_us);
+        rows.text(self.time_precision.word());
+        rows.date(self.local_date);
+        rows.int_option((self.local_hour >= 0).then_some(self.local_hour));
+        rows.time_option(self.reported_at_us);
+        rows.time_option(self.closed_at_us);
+        rows.time_option(self.due_at_us);
+        rows.double_option(self.lat);
+        rows.double_option(self.lng);
+        rows.big_option((self.cell != 0).then_some(self.cell));
+        rows.text(self.place_precision.word());
+        rows.text_or_null(self.areas);
+        rows.int(self.versions as i32);
+        rows.text_or_null(self.match_key);
+        rows.end_row();
+    }
+}
+
+/// Rows of the table of rejections. The sealed originals stay in the log.
+#[derive(Debug)]
+pub struct RejectionRows {
+    rejections: TableRows,
+}
+
+impl Default for RejectionRows {
+    fn default() -> Self {
+        Self { rejections: TableRows::new(&REJECTIONS) }
+    }
+}
+
+impl RejectionRows {
+    /// A rejection.
+    pub fn push(&mut self, rejection: &v1::Rejection) {
+        let rows = &mut self.rejections;
+        rows.text(&rejection.feed);
+        rows.text(&rejection.source);
+        rows.big(rejection.source_row as i64);
+        rows.text(&rejection.code);
+        rows.text(&rejection.column);
+        rows.text(&rejection.message);
+        rows.time(rejection.received_at_us);
+        rows.hash(&[rejection.revision]);
+        rows.end_row();
+    }
+
+    /// Table and rows, where there are any; afterwards there are none.
+    pub fn finish(&mut self) -> Vec<(&'static TableShape, RecordBatch)> {
+        finish([&mut self.rejections])
+    }
+}
+
+/// Writes texts as a JSON object with sorted names, the first value of a name; nothing where there are none.
+pub fn json_object<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>, json: &mut Vec<u8>) {
+    let mut pairs: Vec<_> = pairs.collect();
+    if pairs.is_empty() {
+        return;
+    }
+    pairs.sort_by(|left, right| left.0.cmp(right.0));
+    pairs.dedup_by(|next, kept| next.0 == kept.0);
+    json.push(b'{');
+    for (index, (name, value)) in pairs.into_iter().enumerate() {
+        if index > 0 {
+            json.push(b',');
+        }
+        json_string(name, json);
+        json.push(b':');
+        json_string(value, json);
+    }
+    json.push(b'}');
+}
+
+fn json_string(text: &str, json: &mut Vec<u8>) {
+    serde_json::to_writer(json, text).expect("a Vec takes every text");
+}
+
+fn json_text(json: &[u8]) -> &str {
+    std::str::from_utf8(json).expect("written from texts")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use arrow::array::{Array, AsArray};
+    use arrow::datatypes::Int32Type;
+
+    use super::*;
+
+    #[test]
+    fn names_are_sorted_and_quotes_escaped() {
+        let mut json = Vec::new();
+        json_object([("b", "2"), ("a", "say \"1\""), ("b", "3")].into_iter(), &mut json);
+        assert_eq!(json_text(&json), r#"{"a":"say \"1\"","b":"2"}"#);
+        json.clear();
+        json_object(std::iter::empty(), &mut json);
+        assert!(json.is_empty());
+    }
+
+    #[test]
+    fn an_accepted_event_gives_a_row_of_every_column() {
+        let event = v1::Event {
+            feed: "hotline".to_owned(),
+            record_id: "1".to_owned(),
+            local_hour: -1,
+            content_hash_low: 0xab,
+            flags: vec!["scrubbed".to_owned(), "late".to_owned()],
+            areas: vec![v1::AreaRef { level: "ward".to_owned(), code: "7".to_owned() }],
+            ..v1::Event::default()
+        };
+        let mut rows = EventRows::new(3);
+        rows.push_event(&event, Outcome::Unchanged);
+        rows.push_event(&event, Outcome::Stale);
+        rows.push_own(&event, OwnChange { versions: 2, paired: false }, 9);
+        rows.push_cells(&[v1::CellChange { count: -1, ..v1::CellChange::default() }]);
+        let tables = rows.finish();
+        assert_eq!(tables.iter().map(|(shape, _)| shape.name).collect::<Vec<_>>(), [
+            "events",
+            "case_changes",
+            "cell_changes"
+        ]);
+        let events = &tables[0].1;
+        assert_eq!(events.num_rows(), 1);
+        let text = |name| events.column(EVENTS.index(name)).as_string::<i32>().value(0).to_owned();
+        assert_eq!(text("outcome"), "stale");
+        assert_eq!(text("content_hash"), "000000000000000000000000000000ab");
+        assert_eq!(text("areas"), r#"{"ward":"7"}"#);
+        assert_eq!(text("flags"), "scrubbed,late");
+        assert!(events.column(EVENTS.index("local_hour")).is_null(0));
+        let cases = &tables[1].1;
+        assert_eq!(cases.column(CASE_CHANGES.index("partition")).as_primitive::<Int32Type>().value(0), 3);
+        assert!(rows.finish().is_empty(), "finished rows are gone");
+    }
+}

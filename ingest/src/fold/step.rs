@@ -1,0 +1,266 @@
+//! The pure step: one event, the state before it, what it does. No clock, no randomness, no IO.
+//!
+//! - A record never seen: accepted.
+//! - The same delivery again: duplicate; nothing changes.
+//! - The current version's content again: unchanged; only the order key may rise, so that a version between the two is stale
+//!   whatever came first.
+//! - Less than the current version, by source version, source time, content: stale; kept in `events`, the case stays.
+//! - Greater: accepted. The old version's part in the counts is taken back exactly, the new one's added.
+//!
+//! A withdrawal is a version whose case does not stand in the counts; a later version brings the case back. Correction rows cancel
+//! records of the same match key by [`super::withdrawal`]'s rule, and change exactly the cases whose partner changes.
+//!
+//! The final state and the counts depend on the events only, not on their order; the words accepted, unchanged and stale, and the
+//! number of versions, tell what was known on arrival.
+
+use std::cmp::Ordering;
+
+use shiyu_schemas::v1::{self, Outcome};
+
+use super::cache::{RecordSlot, StateCache, StateView};
+use super::case::RecordState;
+use super::cell::CellDelta;
+use super::error::FoldError;
+use super::withdrawal::Flip;
+
+/// What one event does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Effects {
+    /// Its outcome.
+    pub outcome: Outcome,
+    /// Change of its own case, where it is accepted.
+    pub own: Option<OwnChange>,
+    /// Cases that found or lost a partner because of it.
+    pub others: Vec<OtherChange>,
+    /// What to add to the counts; not yet summed.
+    pub deltas: Vec<CellDelta>,
+    /// Change of the number of correction rows that have found their record.
+    pub matched: i64,
+    /// Change of the number of correction rows that wait for theirs.
+    pub waiting: i64,
+}
+
+/// Change of the event's own case: everything else stands in the event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnChange {
+    /// Versions accepted so far.
+    pub versions: u32,
+    /// Whether a correction row cancels it; of a correction row: whether it has found its record.
+    pub paired: bool,
+}
+
+/// Change of another record of the same feed.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct OtherChange {
+    /// The record.
+    #[prost(string, tag = "1")]
+    pub record_id: String,
+    /// Its new state.
+    #[prost(message, required, tag = "2")]
+    pub state: RecordState,
+}
+
+impl Effects {
+    fn only(outcome: Outcome) -> Self {
+        Self { outcome, own: None, others: Vec::new(), deltas: Vec::new(), matched: 0, waiting: 0 }
+    }
+
+    /// Takes a state's part away (-1) or puts it in (1).
+    fn add(&mut self, state: &RecordState, sign: i64) {
+        self.deltas.extend(state.delta(sign));
+        if state.versions > 0 && state.standing().is_correction() {
+            *(if state.paired { &mut self.matched } else { &mut self.waiting }) += sign;
+        }
+    }
+}
+
+/// Applies one event.
+pub fn step<V: StateView>(cache: &mut StateCache<V>, event: &v1::Event) -> Result<Effects, FoldError> {
+    let slot = cache.find_record(&event.feed, &event.record_id)?;
+    let outcome = outcome_of(cache.record(slot), event);
+    match outcome {
+        Outcome::Accepted => return accept(cache, slot, event),
+        Outcome::Unchanged => {
+            let state = cache.record_mut(slot);
+            state.remember(event.delivery_hash);
+            if state.order_of(event) == Ordering::Greater {
+                state.source_version = event.source_version;
+                state.updated_at_us = event.updated_at_us;
+            }
+        }
+        Outcome::Stale => cache.record_mut(slot).remember(event.delivery_hash),
+        _ => {}
+    }
+    Ok(Effects::only(outcome))
+}
+
+fn outcome_of(current: &RecordState, event: &v1::Event) -> Outcome {
+    if current.versions == 0 {
+        Outcome::Accepted
+    } else if current.deliveries.contains(&event.delivery_hash) {
+        Outcome::Duplicate
+    } else if current.has_content_of(event) {
+        Outcome::Unchanged
+    } else if current.order_of(event) == Ordering::Less {
+        Outcome::Stale
+    } else {
+        Outcome::Accepted
+    }
+}
+
+fn accept<V: StateView>(
+    cache: &mut StateCache<V>,
+    slot: RecordSlot,
+    event: &v1::Event,
+) -> Result<Effects, FoldError> {
+    let mut before = std::mem::take(cache.record_mut(slot));
+    let mut after = RecordState::of(event);
+    after.versions = before.versions.saturating_add(1);
+    after.deliveries = std::mem::take(&mut before.deliveries);
+    after.remember(event.delivery_hash);
+    let flips = regroup(cache, event, &before, &mut after)?;
+
+    let mut effects = Effects::only(Outcome::Accepted);
+    effects.own = Some(OwnChange { versions: after.versions, paired: after.paired });
+    effects.add(&before, -1);
+    effects.add(&after, 1);
+    *cache.record_mut(slot) = after;
+    for flip in flips {
+        let other = cache.find_record(&event.feed, &flip.record_id)?;
+        let state = cache.record_mut(other);
+        effects.add(state, -1);
+        state.paired = flip.paired;
+        effects.add(state, 1);
+        effects.others.push(OtherChange { record_id: flip.record_id, state: state.clone() });
+    }
+    Ok(effects)
+}
+
+/// Moves the record between match keys and sides, says whether it is paired now, and returns whose partner changed.
+fn regroup<V: StateView>(
+    cache: &mut StateCache<V>,
+    event: &v1::Event,
+    before: &RecordState,
+    after: &mut RecordState,
+) -> Result<Vec<Flip>, FoldError> {
+    let from = before.membership();
+    let to = after.membership();
+    if from == to {
+        let paired = to.is_some() && before.paired;
+        after.paired = paired;
+        return Ok(Vec::new());
+    }
+    let mut flips = Vec::new();
+    let mut paired = false;
+    let same_key = matches!((from, to), (Some((left, _)), Some((right, _))) if left == right);
+    if let Some((key, side)) = from {
+        let slot = cache.find_group(&event.feed, key)?;
+        let next = if same_key { to.map(|(_, side)| side) } else { None };
+        flips.extend(cache.group_mut(slot).shift(&event.record_id, Some(side), next));
+    }
+    if let Some((key, side)) = to {
+        let slot = cache.find_group(&event.feed, key)?;
+        let group = cache.group_mut(slot);
+        if !same_key {
+            flips.extend(group.shift(&event.record_id, None, Some(side)));
+        }
+        paired = group.is_paired(&event.record_id, side);
+    }
+    after.paired = paired;
+    Ok(flips)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use shiyu_schemas::v1::{CaseState, EventKind};
+
+    use super::super::cache::tests::MemoryView;
+    use super::*;
+
+    fn version(id: &str, version: i64, content: u64) -> v1::Event {
+        v1::Event {
+            feed: "hotline".to_owned(),
+            record_id: id.to_owned(),
+            kind: EventKind::Upsert.into(),
+            source_version: version,
+            content_hash_low: content,
+            delivery_hash: content * 1000 + version as u64,
+            state: CaseState::Filed.into(),
+            severity: 2,
+            ..v1::Event::default()
+        }
+    }
+
+    fn run(cache: &mut StateCache<MemoryView>, event: &v1::Event) -> Effects {
+        step(cache, event).unwrap()
+    }
+
+    fn count(effects: &Effects) -> i64 {
+        effects.deltas.iter().map(|delta| delta.count).sum()
+    }
+
+    #[test]
+    fn every_event_has_the_outcome_its_order_gives() {
+        let mut cache = StateCache::new(MemoryView::default());
+        assert_eq!(run(&mut cache, &version("1", 2, 7)).outcome, Outcome::Accepted);
+        assert_eq!(run(&mut cache, &version("1", 2, 7)).outcome, Outcome::Duplicate);
+        let again = v1::Event { delivery_hash: 1, ..version("1", 2, 7) };
+        assert_eq!(run(&mut cache, &again).outcome, Outcome::Unchanged);
+        assert_eq!(run(&mut cache, &again).outcome, Outcome::Duplicate);
+        assert_eq!(run(&mut cache, &version("1", 1, 6)).outcome, Outcome::Stale);
+        let effects = run(&mut cache, &version("1", 3, 8));
+        assert_eq!(effects.outcome, Outcome::Accepted);
+        assert_eq!(effects.own, Some(OwnChange { versions: 2, paired: false }));
+        assert_eq!(count(&effects), 0, "the old version's count is taken back");
+    }
+
+    #[test]
+    fn a_version_between_two_of_the_same_content_is_stale_whatever_came_first() {
+        let mut cache = StateCache::new(MemoryView::default());
+        run(&mut cache, &version("1", 1, 7));
+        assert_eq!(run(&mut cache, &version("1", 3, 7)).outcome, Outcome::Unchanged);
+        assert_eq!(run(&mut cache, &version("1", 2, 8)).outcome, Outcome::Stale);
+    }
+
+    #[test]
+    fn a_withdrawn_order_leaves_the_counts_and_a_later_version_brings_it_back() {
+        let mut cache = StateCache::new(MemoryView::default());
+        assert_eq!(count(&run(&mut cache, &version("1", 1, 1))), 1);
+        let withdrawal = v1::Event { kind: EventKind::Withdraw.into(), ..version("1", 2, 2) };
+        let effects = run(&mut cache, &withdrawal);
+        assert_eq!(count(&effects), -1);
+        assert_eq!(effects.deltas[0].severity, -2);
+        assert_eq!(count(&run(&mut cache, &version("1", 3, 3))), 1);
+    }
+
+    fn row(id: &str, kind: EventKind) -> v1::Event {
+        v1::Event { match_key: "k".to_owned(), kind: kind.into(), ..version(id, 0, 1) }
+    }
+
+    #[test]
+    fn a_correction_row_cancels_one_record_of_its_key() {
+        let mut cache = StateCache::new(MemoryView::default());
+        let effects = run(&mut cache, &row("c", EventKind::Cancel));
+        assert_eq!((effects.matched, effects.waiting, count(&effects)), (0, 1, 0));
+        let effects = run(&mut cache, &row("b", EventKind::Upsert));
+        assert_eq!((effects.matched, effects.waiting, count(&effects)), (1, -1, 0));
+        assert_eq!(effects.own, Some(OwnChange { versions: 1, paired: true }));
+        assert_eq!(effects.others.len(), 1, "the correction is matched now");
+        let effects = run(&mut cache, &row("a", EventKind::Upsert));
+        assert_eq!((effects.matched, effects.waiting, count(&effects)), (0, 0, 1), "a goes, b comes back");
+        assert_eq!(effects.others.len(), 1);
+        assert_eq!(effects.others[0].record_id, "b");
+        assert!(effects.others[0].state.standing().is_counted());
+    }
+
+    #[test]
+    fn a_record_taken_back_by_its_department_frees_its_correction() {
+        let mut cache = StateCache::new(MemoryView::default());
+        run(&mut cache, &row("a", EventKind::Upsert));
+        run(&mut cache, &row("c", EventKind::Cancel));
+        let withdrawal = v1::Event { source_version: 1, delivery_hash: 9, ..row("a", EventKind::Withdraw) };
+        let effects = run(&mut cache, &withdrawal);
+        assert_eq!((effects.matched, effects.waiting, count(&effects)), (-1, 1, 0));
+    }
+}
