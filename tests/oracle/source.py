@@ -1,6 +1,7 @@
 """Reads the cities' records without any of Shiyu's code: bytes to rows, clock texts to instants, plane feet to degrees."""
 
 import csv
+import io
 import math
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,7 +23,7 @@ def decode(raw):
 
 def rows(path, names=None):
     """(row number from 1, {canonical column: text, trimmed}) of a CSV file; `names` maps other headers to canonical ones."""
-    reader = csv.reader(decode(Path(path).read_bytes()).splitlines(keepends=True))
+    reader = csv.reader(io.StringIO(decode(Path(path).read_bytes()), newline=""))
     header = [(names or {}).get(name, name) for name in next(reader)]
     for number, row in enumerate(reader, 1):
         if len(row) != len(header):
