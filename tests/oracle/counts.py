@@ -3,7 +3,7 @@
 
     counts.py --data DIR --city chicago|stlouis|boston [--json OUT]
 
-DIR is the folder that holds chicago/, stl/ and boston_311_2015/. Needs Python 3.9 with its standard library;
+DIR is the folder that holds chicago/, stl/ and boston_311_2015/. Needs Python 3.9 with its standard library and the machine's time zones (tzdata);
 with the package `h3` the cells are counted too, else they are "skipped". Compare with compare.py.
 
 What the figures mean (all per feed; `events` are accepted versions, `cases` are the latest version of each record):
@@ -63,6 +63,8 @@ class Feed:
         self.months, self.statuses = Counter(), Counter()
         self.current = {}
         self.cancels = []
+        # Of every accepted event: the point or None, and the city's own label of its area or None (for areas.py).
+        self.places = []
 
     def reject(self, code):
         self.outcomes["rejected"] += 1
@@ -87,6 +89,7 @@ class Feed:
         self.flags.update(case["flags"])
         self.months[case["month"]] += 1
         self.statuses[case.get("status", "")] += 1
+        self.places.append((case["point"], case.get("label")))
 
     def withdraw(self):
         """Per key with n records and m corrections the first min(n, m) records are withdrawn; what is over waits."""
@@ -148,7 +151,7 @@ def count_cells(cases):
     for cell, number in fine.items():
         cells[h3.cell_to_parent(cell, 9)] += number
     ranked = sorted(cells.items(), key=lambda item: (-item[1], item[0]))
-    return {"distinct": len(cells), "located": cells.total(), "top": dict(ranked[:20]), "all": dict(sorted(cells.items()))}
+    return {"distinct": len(cells), "located": sum(cells.values()), "top": dict(ranked[:20]), "all": dict(sorted(cells.items()))}
 
 
 def place(lat, lng, bounds, defaults=()):
@@ -187,7 +190,7 @@ def chicago(data):
             "month": month(datetime.strptime(row["Creation_Date"], DAY)),
             "status": row["Status"], "state": states[row["Status"]],
             "category": requests.crosswalk[row["What_is_the_Nature_of_this_Code_Violation"] or row["Type_of_Service_Request"]],
-            "precision": precision, "point": point, "flags": flags,
+            "precision": precision, "point": point, "flags": flags, "label": row["Community_Area"],
         })
     inspections = Feed("chicago", "food_inspections")
     for _, row in source.rows(next((data / "chicago").glob("food_inspections_*.csv"))):
@@ -229,7 +232,7 @@ def stlouis(data):
                 "D", written, code, row["ILEADSAddress"], row["ILEADSStreet"])
             case = {
                 "month": month(local), "state": "filed", "category": police.crosswalk[code],
-                "precision": precision, "point": point, "flags": flags, "match_key": key,
+                "precision": precision, "point": point, "flags": flags, "match_key": key, "label": row["Neighborhood"],
             }
             record_id = f"{path.name}#{number:06}"
             if row["Count"] == "-1":
@@ -263,17 +266,19 @@ def month(local):
     return local.strftime("%Y-%m")
 
 
+COUNT = {"chicago": chicago, "stlouis": stlouis, "boston": boston}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, type=Path)
-    parser.add_argument("--city", required=True, choices=["chicago", "stlouis", "boston"])
+    parser.add_argument("--city", required=True, choices=sorted(COUNT))
     parser.add_argument("--json", type=Path, help="write the figures here, else to standard output")
     options = parser.parse_args()
     if not options.data.is_dir():
         print(f"skipped: no {options.data}")
         return 0
-    count = {"chicago": chicago, "stlouis": stlouis, "boston": boston}[options.city]
-    feeds = {name: feed.report() for name, feed in count(options.data).items()}
+    feeds = {name: feed.report() for name, feed in COUNT[options.city](options.data).items()}
     text = json.dumps({"city": options.city, "feeds": feeds}, indent=1, ensure_ascii=False)
     if options.json:
         options.json.write_text(text + "\n", encoding="utf-8")

@@ -88,3 +88,36 @@ class TransverseMercator:
 
 ESRI_102696 = TransverseMercator(35 + 5 / 6, -90.5, 1 - 1 / 15000, 250000.0)
 EPSG_3435 = TransverseMercator(36 + 2 / 3, -(88 + 1 / 3), 0.999975, 300000.0)
+
+
+class LambertConformalConic:
+    """Inverse Lambert conformal conic with two standard parallels on GRS80, metres (J. P. Snyder 1987, eqs. 15-1 to 15-11)."""
+
+    def __init__(self, lat_0, lon_0, lat_1, lat_2, false_easting_m, false_northing_m):
+        self.e = math.sqrt(TransverseMercator.FLATTENING * (2 - TransverseMercator.FLATTENING))
+        self.lon_0, self.false_easting_m, self.false_northing_m = lon_0, false_easting_m, false_northing_m
+        m_1, m_2 = self._m(math.radians(lat_1)), self._m(math.radians(lat_2))
+        t_0, t_1, t_2 = (self._t(math.radians(lat)) for lat in (lat_0, lat_1, lat_2))
+        self.n = (math.log(m_1) - math.log(m_2)) / (math.log(t_1) - math.log(t_2))
+        self.scale_m = TransverseMercator.SEMI_MAJOR_M * m_1 / (self.n * t_1**self.n)
+        self.rho_0 = self.scale_m * t_0**self.n
+
+    def _m(self, lat):
+        return math.cos(lat) / math.sqrt(1 - (self.e * math.sin(lat)) ** 2)
+
+    def _t(self, lat):
+        sine = self.e * math.sin(lat)
+        return math.tan(math.pi / 4 - lat / 2) / ((1 - sine) / (1 + sine)) ** (self.e / 2)
+
+    def to_lat_lng(self, x_m, y_m):
+        x, y = x_m - self.false_easting_m, self.rho_0 - (y_m - self.false_northing_m)
+        t = (math.hypot(x, y) / self.scale_m) ** (1 / self.n)
+        lat = math.pi / 2 - 2 * math.atan(t)
+        for _ in range(12):
+            sine = self.e * math.sin(lat)
+            lat = math.pi / 2 - 2 * math.atan(t * ((1 - sine) / (1 + sine)) ** (self.e / 2))
+        return math.degrees(lat), self.lon_0 + math.degrees(math.atan2(x, y) / self.n)
+
+
+# The parameters of boundaries/Boston_Nhoods.prj, those of EPSG:26986.
+MASSACHUSETTS_M = LambertConformalConic(41, -71.5, 41 + 43 / 60, 42 + 41 / 60, 200000.0, 750000.0)
