@@ -12,8 +12,8 @@ pub use crate::filter::Filter;
 
 /// Memory for blocks read from disk.
 const CACHE_BYTES: u64 = 64 << 20;
-/// Memory for what is not yet in tables, over all keyspaces.
-const WRITE_BUFFER_BYTES: u64 = 64 << 20;
+/// Memory for what is not yet in tables, per keyspace.
+const MEMTABLE_BYTES: u64 = 16 << 20;
 /// Journal kept on disk at most.
 const JOURNAL_BYTES: u64 = 512 << 20;
 
@@ -45,7 +45,6 @@ impl StateStore {
     pub fn open(folder: &Path) -> Result<Self, LogError> {
         let database = Database::builder(folder)
             .cache_size(CACHE_BYTES)
-            .max_write_buffer_size(Some(WRITE_BUFFER_BYTES))
             .max_journaling_size(JOURNAL_BYTES)
             .worker_threads(1)
             .open()
@@ -57,7 +56,7 @@ impl StateStore {
     pub fn partition(&self, name: &str) -> Result<PartitionState, LogError> {
         let keyspace = |space: &str| {
             self.database
-                .keyspace(&format!("{name}.{space}"), KeyspaceCreateOptions::default)
+                .keyspace(&format!("{name}.{space}"), || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES))
                 .map_err(failed("open a keyspace of"))
         };
         Ok(PartitionState {

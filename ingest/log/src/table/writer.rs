@@ -1,0 +1,372 @@
+//! Commits rows of many epochs to the tables, and publishes the snapshot.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
+use deltalake::kernel::{Action, Add, DataType, MetadataValue, PrimitiveType, StructField, Transaction};
+use deltalake::operations::create::CreateBuilder;
+use deltalake::protocol::{DeltaOperation, SaveMode};
+use deltalake::{DeltaTable, DeltaTableBuilder, ObjectStore};
+use object_store::ObjectStoreExt as _;
+use shiyu_schemas::table::{ColumnType, TableShape};
+
+use super::file::{self, TableFile};
+use super::snapshot::Snapshot;
+use super::store::SyncedFileSystem;
+use crate::LogError;
+
+/// A checkpoint of the Delta log every so many commits.
+const CHECKPOINT_COMMITS: u64 = 40;
+const SNAPSHOT_FORMAT: u32 = 1;
+
+/// One epoch of one partition of the fold.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EpochMark {
+    /// Partition, e.g. `events-0`.
+    pub partition: String,
+    /// Identity of this life of the fold.
+    pub incarnation: u64,
+    /// Number of the epoch, from 1.
+    pub epoch: u64,
+}
+
+/// What one epoch adds to the tables.
+#[derive(Debug, Clone)]
+pub struct EpochRows {
+    /// Whose rows these are.
+    pub mark: EpochMark,
+    /// Rows by table.
+    pub rows: Vec<(&'static str, RecordBatch)>,
+}
+
+#[derive(Debug)]
+struct Table {
+    shape: &'static TableShape,
+    delta: DeltaTable,
+    /// Newest epoch per `<partition>/<incarnation>`.
+    applied: BTreeMap<String, u64>,
+    files: u64,
+}
+
+/// The one writer of all tables.
+#[derive(Debug)]
+pub struct TableWriter {
+    root: PathBuf,
+    store: Arc<SyncedFileSystem>,
+    tables: Vec<Table>,
+    snapshot: Snapshot,
+    /// Holds the lock.
+    _lock: File,
+}
+
+impl TableWriter {
+    /// Opens the tables below `root`, makes those that are missing, takes the writer's lock.
+    pub async fn open(root: &Path, shapes: &[&'static TableShape]) -> Result<Self, LogError> {
+        let io = |action: &'static str| move |source| LogError::Io { action, path: root.to_owned(), source };
+        fs::create_dir_all(root).map_err(io("make"))?;
+        let root = root.canonicalize().map_err(io("open"))?;
+        let lock = File::create(root.join("WRITER")).map_err(io("lock"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(LogError::Locked { path: root, owner: "(another table writer)".to_owned() });
+            }
+            Err(TryLockError::Error(source)) => return Err(io("lock")(source)),
+        }
+        let store = Arc::new(SyncedFileSystem::default());
+        let mut tables = Vec::with_capacity(shapes.len());
+        for shape in shapes {
+            tables.push(Table::open(&root, shape, &store).await?);
+        }
+        let snapshot = Snapshot::read(&root)?.unwrap_or_default();
+        let mut writer = Self { root, store, tables, snapshot, _lock: lock };
+        if writer.snapshot.tables.len() != writer.tables.len() {
+            writer.publish(BTreeMap::new())?;
+        }
+        Ok(writer)
+    }
+
+    /// The newest epoch of a partition that a table has.
+    pub fn applied(&self, table: &str, partition: &str, incarnation: u64) -> Option<u64> {
+        let table = self.tables.iter().find(|known| known.shape.name == table)?;
+        table.applied.get(&application(partition, incarnation)).copied()
+    }
+
+    /// The newest published snapshot.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Adds the rows of many epochs, one commit per table, and publishes the snapshot. Epochs a table has are left out of it.
+    pub async fn commit(&mut self, epochs: &[EpochRows]) -> Result<Snapshot, LogError> {
+        for table in &mut self.tables {
+            table.commit(epochs, self.store.as_ref()).await?;
+        }
+        let mut newest: BTreeMap<String, u64> = BTreeMap::new();
+        for EpochRows { mark, .. } in epochs {
+            let epoch = newest.entry(mark.partition.clone()).or_default();
+            *epoch = mark.epoch.max(*epoch);
+        }
+        self.publish(newest)?;
+        Ok(self.snapshot.clone())
+    }
+
+    fn publish(&mut self, newest: BTreeMap<String, u64>) -> Result<(), LogError> {
+        self.snapshot.format = SNAPSHOT_FORMAT;
+        self.snapshot.epochs.extend(newest);
+        self.snapshot.tables = self
+            .tables
+            .iter()
+            .map(|table| (table.shape.name.to_owned(), table.delta.version().unwrap_or_default()))
+            .collect();
+        self.snapshot.write(&self.root)
+    }
+}
+
+fn application(partition: &str, incarnation: u64) -> String {
+    format!("{partition}/{incarnation:016x}")
+}
+
+impl Table {
+    async fn open(
+        root: &Path,
+        shape: &'static TableShape,
+        store: &Arc<SyncedFileSystem>,
+    ) -> Result<Self, LogError> {
+        let failed = |error| table_error("open", shape, error);
+        let folder = root.join(shape.name);
+        fs::create_dir_all(&folder)
+            .map_err(|source| LogError::Io { action: "make", path: folder.clone(), source })?;
+        let url = deltalake::ensure_table_uri(folder.to_string_lossy()).map_err(failed)?;
+        let builder = DeltaTableBuilder::from_url(url.clone())
+            .map_err(failed)?
+            .with_storage_backend(store.clone() as Arc<dyn ObjectStore>, url);
+        let mut delta = builder.build().map_err(failed)?;
+        if delta.verify_deltatable_existence().await.map_err(failed)? {
+            delta.load().await.map_err(failed)?;
+        } else {
+            delta = create(shape, &delta).await.map_err(failed)?;
+        }
+        let applied = applied_epochs(shape, &delta).await?;
+        Ok(Self { shape, delta, applied, files: 0 })
+    }
+
+    async fn commit(&mut self, epochs: &[EpochRows], store: &SyncedFileSystem) -> Result<(), LogError> {
+        let mut batches = Vec::new();
+        let mut newest: BTreeMap<String, u64> = BTreeMap::new();
+        for EpochRows { mark, rows } in epochs {
+            let application = application(&mark.partition, mark.incarnation);
+            if self.applied.get(&application).is_some_and(|&applied| mark.epoch <= applied) {
+                continue;
+            }
+            let own: Vec<&RecordBatch> =
+                rows.iter().filter(|(table, rows)| *table == self.shape.name && rows.num_rows() > 0).map(|(_, rows)| rows).collect();
+            if !own.is_empty() {
+                batches.extend(own.into_iter().cloned());
+                let epoch = newest.entry(application).or_default();
+                *epoch = mark.epoch.max(*epoch);
+            }
+        }
+        if batches.is_empty() {
+            return Ok(());
+        }
+        let adds = self.write_files(batches, store).await?;
+        let transactions = newest
+            .iter()
+            .map(|(application, &epoch)| {
+                Transaction::new(format!("{}/{application}", self.shape.name), epoch as i64)
+            })
+            .collect();
+        let properties = CommitProperties::default()
+            .with_application_transactions(transactions)
+            .with_create_checkpoint(false)
+            .with_cleanup_expired_logs(Some(false));
+        let operation = DeltaOperation::Write {
+            mode: SaveMode::Append,
+            partition_by: self.shape.partition_by.map(|column| vec![column.to_owned()]),
+            predicate: None,
+        };
+        let failed = |error| table_error("commit to", self.shape, error);
+        let state = self.delta.snapshot().map_err(failed)?;
+        let finalized = CommitBuilder::from(properties)
+            .with_actions(adds)
+            .build(Some(state), self.delta.log_store(), operation)
+            .await
+            .map_err(failed)?;
+        self.delta.state = Some(finalized.snapshot());
+        self.applied.extend(newest);
+        if finalized.version() % CHECKPOINT_COMMITS == 0 {
+            deltalake::checkpoints::create_checkpoint(&self.delta, None).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    async fn write_files(&mut self, batches: Vec<RecordBatch>, store: &SyncedFileSystem) -> Result<Vec<Action>, LogError> {
+        let shape = self.shape;
+        let files = tokio::task::spawn_blocking(move || file::encode(shape, &batches))
+            .await
+            .map_err(|_ended| LogError::Closed)?
+            .map_err(|error| table_error("encode rows of", shape, error))?;
+        let root = object_store::path::Path::from_url_path(self.delta.table_url().path())
+            .map_err(|error| table_error("name a file of", shape, error))?;
+        let mut adds = Vec::with_capacity(files.len());
+        for TableFile { partition, bytes, rows } in files {
+            let name = self.file_name(partition.as_ref());
+            let size = bytes.len() as i64;
+            let location = object_store::path::Path::from(format!("{root}/{name}"));
+            store
+                .put(&location, bytes.into())
+                .await
+                .map_err(|error| table_error("write a file of", shape, error))?;
+            adds.push(Action::Add(Add {
+                path: name,
+                partition_values: partition
+                    .map(|(column, value)| HashMap::from([(column.to_owned(), value)]))
+                    .unwrap_or_default(),
+                size,
+                modification_time: 0,
+                data_change: true,
+                stats: Some(format!("{{\"numRecords\":{rows}}}")),
+                ..Add::default()
+            }));
+        }
+        Ok(adds)
+    }
+
+    /// A name no other file has: the table's next version, a running number, and the process.
+    fn file_name(&mut self, partition: Option<&(&'static str, Option<String>)>) -> String {
+        use std::hash::{BuildHasher as _, RandomState};
+        self.files += 1;
+        let version = self.delta.version().unwrap_or_default() + 1;
+        let unique = RandomState::new().hash_one(self.files);
+        let file = format!("part-{version:08}-{:05}-{unique:016x}.parquet", self.files);
+        match partition {
+            Some((column, value)) => {
+                format!("{column}={}/{file}", value.as_deref().unwrap_or("__HIVE_DEFAULT_PARTITION__"))
+            }
+            None => file,
+        }
+    }
+}
+
+async fn create(shape: &TableShape, delta: &DeltaTable) -> Result<DeltaTable, deltalake::DeltaTableError> {
+    let columns = shape.columns.iter().map(|column| {
+        StructField::new(column.name, DataType::Primitive(primitive(column.kind)), column.nullable)
+            .with_metadata([("comment".to_owned(), MetadataValue::String(column.comment.to_owned()))])
+    });
+    CreateBuilder::new()
+        .with_log_store(delta.log_store())
+        .with_table_name(shape.name)
+        .with_comment(shape.comment)
+        .with_columns(columns)
+        .with_partition_columns(shape.partition_by)
+        .await
+}
+
+fn primitive(kind: ColumnType) -> PrimitiveType {
+    match kind {
+        ColumnType::Text => PrimitiveType::String,
+        ColumnType::BigInt => PrimitiveType::Long,
+        ColumnType::Int => PrimitiveType::Integer,
+        ColumnType::Double => PrimitiveType::Double,
+        ColumnType::Boolean => PrimitiveType::Boolean,
+        ColumnType::Date => PrimitiveType::Date,
+        ColumnType::Timestamp => PrimitiveType::Timestamp,
+        ColumnType::Binary => PrimitiveType::Binary,
+    }
+}
+
+/// Reads back which epochs a table has. The writer asks for partitions as they come, so all are read from the log's `txn` actions.
+async fn applied_epochs(shape: &TableShape, delta: &DeltaTable) -> Result<BTreeMap<String, u64>, LogError> {
+    let failed = |error| table_error("read the epochs of", shape, error);
+    let store = delta.log_store();
+    let mut applied = BTreeMap::new();
+    for version in 0..=delta.version().unwrap_or_default() {
+        let Some(bytes) = store.read_commit_entry(version).await.map_err(failed)? else { continue };
+        for line in bytes.split(|&byte| byte == b'\n').filter(|line| line.starts_with(b"{\"txn\"")) {
+            let action: serde_json::Value =
+                serde_json::from_slice(line).map_err(|error| table_error("read the epochs of", shape, error))?;
+            let transaction = &action["txn"];
+            if let (Some(id), Some(epoch)) = (transaction["appId"].as_str(), transaction["version"].as_u64())
+                && let Some((_, application)) = id.split_once('/')
+            {
+                let newest = applied.entry(application.to_owned()).or_insert(0);
+                *newest = epoch.max(*newest);
+            }
+        }
+    }
+    Ok(applied)
+}
+
+fn table_error(
+    action: &'static str,
+    shape: &TableShape,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> LogError {
+    LogError::Table { action, table: shape.name.to_owned(), source: Box::new(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray};
+    use shiyu_schemas::table::REJECTIONS;
+
+    use super::*;
+
+    fn rows(source: &str) -> RecordBatch {
+        let text = |value: &str| Arc::new(StringArray::from(vec![value.to_owned()])) as ArrayRef;
+        let columns = vec![
+            text("feed"),
+            text(source),
+            Arc::new(Int64Array::from(vec![1])),
+            text("bad_time"),
+            text("c"),
+            text("m"),
+            Arc::new(TimestampMicrosecondArray::from(vec![0]).with_timezone("UTC")),
+            text("r"),
+        ];
+        RecordBatch::try_new(REJECTIONS.schema(), columns).unwrap()
+    }
+
+    fn epoch(number: u64, source: &str) -> EpochRows {
+        let mark = EpochMark { partition: "rejections-0".to_owned(), incarnation: 7, epoch: number };
+        EpochRows { mark, rows: vec![("rejections", rows(source))] }
+    }
+
+    async fn sources(root: &Path) -> usize {
+        let url = deltalake::ensure_table_uri(root.join("rejections").to_string_lossy()).unwrap();
+        let table = deltalake::open_table(url).await.unwrap();
+        let files: Vec<_> = table.get_file_uris().unwrap().collect();
+        files
+            .iter()
+            .map(|file| {
+                let file = File::open(file.trim_start_matches("file://")).unwrap();
+                let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+                reader.build().unwrap().map(|batch| batch.unwrap().num_rows()).sum::<usize>()
+            })
+            .sum()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_epoch_given_twice_is_in_the_table_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = TableWriter::open(folder.path(), &[&REJECTIONS]).await.unwrap();
+        assert!(TableWriter::open(folder.path(), &[&REJECTIONS]).await.is_err(), "one writer");
+        writer.commit(&[epoch(1, "a"), epoch(2, "b")]).await.unwrap();
+        let snapshot = writer.commit(&[epoch(2, "b")]).await.unwrap();
+        assert_eq!(snapshot.tables["rejections"], 1);
+        drop(writer);
+        let mut writer = TableWriter::open(folder.path(), &[&REJECTIONS]).await.unwrap();
+        assert_eq!(writer.applied("rejections", "rejections-0", 7), Some(2));
+        assert_eq!(writer.applied("rejections", "rejections-0", 8), None);
+        let snapshot = writer.commit(&[epoch(1, "a"), epoch(2, "b"), epoch(3, "c")]).await.unwrap();
+        assert_eq!(Snapshot::read(folder.path()).unwrap(), Some(snapshot.clone()));
+        assert_eq!(snapshot.epochs["rejections-0"], 3);
+        assert_eq!(sources(folder.path()).await, 3);
+    }
+}
