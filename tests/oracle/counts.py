@@ -3,11 +3,12 @@
 
     counts.py --data DIR --city chicago|stlouis|boston [--json OUT]
 
-DIR is the folder that holds chicago/, stl/ and boston_311_2015/. Needs Python 3.9 with its standard library and the machine's time zones (tzdata);
-with the package `h3` the cells are counted too, else they are "skipped". Compare with compare.py.
+DIR is the folder that holds chicago/, stl/ and boston_311_2015/. Needs Python 3.9 with its standard library and the machine's time zones
+(tzdata); with the package `h3` the cells are counted too, else they are "skipped". Compare with compare.py.
 
 What the figures mean (all per feed; `events` are accepted versions, `cases` are the latest version of each record):
-read = accepted + unchanged + duplicate + stale + excluded + rejected. A case is counted unless it is withdrawn.
+read = accepted + unchanged + duplicate + stale + excluded + rejected. A case is counted unless it is
+withdrawn or labelled a duplicate by its department.
 """
 
 import argparse
@@ -29,6 +30,7 @@ CITIES = Path(__file__).resolve().parents[2] / "deploy" / "cities"
 DAY, MINUTE, SECOND = "%Y-%m-%d", "%m/%d/%Y %H:%M", "%m/%d/%Y %I:%M:%S %p"
 OUTCOMES = ["accepted", "unchanged", "duplicate", "stale", "excluded", "rejected"]
 OPEN_STATES = {"filed", "in_progress"}
+UNCOUNTED_STATES = {"withdrawn", "duplicate"}
 
 
 class Crosswalk:
@@ -111,7 +113,7 @@ class Feed:
     def report(self):
         matched, waiting = self.withdraw()
         cases = self.current.values()
-        counted = [case for case in cases if case["state"] != "withdrawn"]
+        counted = [case for case in cases if case["state"] not in UNCOUNTED_STATES]
         read = sum(self.outcomes.values())
         located = sum(case["precision"] != "none" for case in counted)
         figures = {"read": read} | {outcome: self.outcomes[outcome] for outcome in OUTCOMES}
