@@ -111,7 +111,11 @@ impl Door {
         let xy = mapping.place.as_ref().map(|place| (texts(&place.x), texts(&place.y)));
         let address = mapping.address.as_ref().map(&mut texts);
         let text = mapping.text.as_ref().map(&mut texts);
-        let attributes = mapping.attributes.iter().map(|(name, sql)| (name.as_str(), texts(sql))).collect();
+        let attributes = mapping
+            .attributes
+            .iter()
+            .map(|(name, sql)| (name.as_str(), texts(sql)))
+            .collect();
         let match_key = mapping.match_key.as_ref().map(&mut texts);
         let mut integers = |expression: &'a Expression| keep(expression, expression.integers(batch), marks);
         let version = mapping.version.as_ref().map(&mut integers);
@@ -154,7 +158,11 @@ impl Door {
             feed: self.feed.clone(),
             record_id: record_id.to_owned(),
             kind: kind.into(),
-            source_version: columns.version.as_ref().filter(|column| column.is_valid(row)).map_or(0, |column| column.value(row)),
+            source_version: columns
+                .version
+                .as_ref()
+                .filter(|column| column.is_valid(row))
+                .map_or(0, |column| column.value(row)),
             channel: self.channel.into(),
             origin: self.origin.into(),
             match_key: owned(columns.match_key.as_ref(), row),
@@ -207,7 +215,13 @@ impl Door {
         if ambiguous {
             flag(flags, "ambiguous_time");
         }
-        Ok(Times { occurred, reported, updated, closed, due })
+        Ok(Times {
+            occurred,
+            reported,
+            updated,
+            closed,
+            due,
+        })
     }
 
     fn put_place<'a>(
@@ -245,7 +259,10 @@ impl Times {
         event.time_precision = self.occurred.precision.into();
         event.local_date = self.occurred.local_date;
         event.local_hour = self.occurred.local_hour;
-        event.local_month = month_start(self.reported.map_or(self.occurred.local_date, |reported| reported.local_date));
+        event.local_month = month_start(
+            self.reported
+                .map_or(self.occurred.local_date, |reported| reported.local_date),
+        );
         event.reported_at_us = self.reported.map(|reading| reading.at_us);
         event.updated_at_us = self.updated.map_or(0, |reading| reading.at_us);
         event.closed_at_us = self.closed.map(|reading| reading.at_us);
@@ -262,7 +279,10 @@ fn keep<'a, A>(expression: &'a Expression, evaluated: Evaluated<A>, marks: &mut 
 }
 
 fn owned(column: Option<&StringArray>, row: usize) -> String {
-    column.and_then(|column| text_at(column, row)).unwrap_or_default().to_owned()
+    column
+        .and_then(|column| text_at(column, row))
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn flag(flags: &mut Flags, word: &'static str) {
@@ -299,14 +319,22 @@ fn put_words<'a>(
     if !category.meaning.known {
         flag(flags, "unknown_category");
     }
-    let own = columns.severity.as_ref().filter(|column| column.is_valid(row)).map(|column| column.value(row));
+    let own = columns
+        .severity
+        .as_ref()
+        .filter(|column| column.is_valid(row))
+        .map(|column| column.value(row));
     event.severity = match own {
         Some(severity) if SEVERITIES.contains(&severity) => severity as u32,
         Some(_) => return Err((RejectionCode::BadValue, "severity")),
         None => category.meaning.severity,
     };
     let status = columns.statuses.at(row);
-    let default = if event.closed_at_us.is_some() { v1::CaseState::Closed } else { v1::CaseState::Filed };
+    let default = if event.closed_at_us.is_some() {
+        v1::CaseState::Closed
+    } else {
+        v1::CaseState::Filed
+    };
     event.state = match status.meaning {
         Some(state) => state.into(),
         None if status.text.is_empty() => default.into(),
@@ -346,7 +374,10 @@ fn put_texts(columns: &Columns<'_>, row: usize, event: &mut v1::Event, flags: &m
         .iter()
         .filter_map(|(name, column)| {
             let value = take(scrub(text_at(column, row)?));
-            Some(v1::Attribute { name: (*name).to_owned(), value })
+            Some(v1::Attribute {
+                name: (*name).to_owned(),
+                value,
+            })
         })
         .collect();
 }

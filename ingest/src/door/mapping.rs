@@ -71,7 +71,10 @@ impl Compiler<'_> {
         let text = self.plan(&format!("{key}.sql"), &section.sql, DataType::Utf8);
         let clock = Clock::compile(section, self.zone).map_err(|message| Problem::new(key, message));
         let clock = self.note(clock);
-        Some(ClockField { text: text?, clock: clock? })
+        Some(ClockField {
+            text: text?,
+            clock: clock?,
+        })
     }
 
     fn place(&mut self, manifest: &FeedManifest, bounds: [f64; 4]) -> Option<PlaceField> {
@@ -79,7 +82,11 @@ impl Compiler<'_> {
         let x = self.plan("map.place.x", &section.x, DataType::Utf8);
         let y = self.plan("map.place.y", &section.y, DataType::Utf8);
         let locator = self.note(Locator::compile(section, bounds));
-        Some(PlaceField { x: x?, y: y?, locator: locator? })
+        Some(PlaceField {
+            x: x?,
+            y: y?,
+            locator: locator?,
+        })
     }
 
     fn attributes(&mut self, attributes: &BTreeMap<String, String>) -> Vec<(String, Expression)> {
@@ -87,7 +94,8 @@ impl Compiler<'_> {
         for (name, sql) in attributes {
             let key = format!("map.attributes.{name}");
             if let Some(kind) = forbidden_kind(name) {
-                self.problems.push(Problem::new(&key, format!("{kind} is never admitted")));
+                self.problems
+                    .push(Problem::new(&key, format!("{kind} is never admitted")));
             } else if let Some(expression) = self.plan(&key, sql, DataType::Utf8) {
                 planned.push((name.clone(), expression));
             }
@@ -101,7 +109,11 @@ impl Mapping {
     pub(super) fn compile(manifest: &FeedManifest, zone: &str, bounds: [f64; 4]) -> Result<Self, Vec<Problem>> {
         let schema = record_schema(&manifest.record);
         let planner = Planner::new(schema.clone()).map_err(|problem| vec![problem])?;
-        let mut compiler = Compiler { planner: &planner, zone, problems: Vec::new() };
+        let mut compiler = Compiler {
+            planner: &planner,
+            zone,
+            problems: Vec::new(),
+        };
         for column in &manifest.record.columns {
             if let Some(kind) = forbidden_kind(&column.name) {
                 let message = format!("column \"{}\": {kind} is never admitted", column.name);
@@ -141,8 +153,22 @@ impl Mapping {
             (compiler.problems.is_empty(), id, occurred_at, category)
         {
             return Ok(Self {
-                schema, filter, id, version, kind, occurred_at, optional_clocks, category, status, severity, holder,
-                place, address, text, attributes, match_key,
+                schema,
+                filter,
+                id,
+                version,
+                kind,
+                occurred_at,
+                optional_clocks,
+                category,
+                status,
+                severity,
+                holder,
+                place,
+                address,
+                text,
+                attributes,
+                match_key,
             });
         }
         Err(compiler.problems)

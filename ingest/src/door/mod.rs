@@ -31,8 +31,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{Array as _, RecordBatch, StringArray};
-use arrow::compute::{cast, filter_record_batch};
 use arrow::array::{BooleanArray, new_null_array};
+use arrow::compute::{cast, filter_record_batch};
 use shiyu_connectors::Delivery;
 use shiyu_schemas::city::manifest::FeedManifest;
 use shiyu_schemas::code::Code as _;
@@ -73,7 +73,10 @@ pub struct Problem {
 
 impl Problem {
     fn new(key: &str, message: impl Into<String>) -> Self {
-        Self { key: key.to_owned(), message: message.into() }
+        Self {
+            key: key.to_owned(),
+            message: message.into(),
+        }
     }
 }
 
@@ -159,9 +162,12 @@ impl Door {
     fn conform(&self, batch: &RecordBatch) -> RecordBatch {
         let schema = &self.mapping.schema;
         let same = batch.schema_ref().fields().len() == schema.fields().len()
-            && batch.schema_ref().fields().iter().zip(schema.fields()).all(|(given, wanted)| {
-                given.name() == wanted.name() && given.data_type() == wanted.data_type()
-            });
+            && batch
+                .schema_ref()
+                .fields()
+                .iter()
+                .zip(schema.fields())
+                .all(|(given, wanted)| given.name() == wanted.name() && given.data_type() == wanted.data_type());
         let columns = if same {
             batch.columns().to_vec()
         } else {
@@ -201,7 +207,10 @@ impl Door {
 
 impl fmt::Debug for Door {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Door").field("feed", &self.feed).finish_non_exhaustive()
+        formatter
+            .debug_struct("Door")
+            .field("feed", &self.feed)
+            .finish_non_exhaustive()
     }
 }
 
@@ -224,13 +233,17 @@ fn message_of(code: RejectionCode, field: &str) -> String {
     match code {
         RejectionCode::MissingId => "nothing names the record: fill what map.id reads".to_owned(),
         RejectionCode::MissingTime => format!("\"{field}\" is empty: fill it, or map another column"),
-        RejectionCode::BadTime => format!("\"{field}\" is in none of the manifest's formats: correct it, or add its format"),
+        RejectionCode::BadTime => {
+            format!("\"{field}\" is in none of the manifest's formats: correct it, or add its format")
+        }
         RejectionCode::JunkDate => format!("\"{field}\" is a date the manifest declares as junk: give the true date"),
         RejectionCode::TimeInGap => format!("\"{field}\" never was: the clock was set forward over it"),
         RejectionCode::FutureTime => format!("\"{field}\" is in the future: correct the clock"),
         RejectionCode::BadCoordinate => format!("\"{field}\" is no pair of numbers: correct it, or leave it empty"),
         RejectionCode::OutsideCity => format!("\"{field}\" is outside the city's bounds: check coordinates and datum"),
-        RejectionCode::BadValue => format!("\"{field}\" cannot be read as the mapping reads it: correct the value or the mapping"),
+        RejectionCode::BadValue => {
+            format!("\"{field}\" cannot be read as the mapping reads it: correct the value or the mapping")
+        }
         RejectionCode::ForbiddenField => format!("\"{field}\" is never admitted: leave it out"),
         RejectionCode::MalformedRow => "the row cannot be split into columns".to_owned(),
         RejectionCode::TooLarge => "the row is larger than the feed's limit".to_owned(),

@@ -51,10 +51,14 @@ pub(super) enum Spot {
 
 impl Locator {
     pub(super) fn compile(section: &PlaceSection, bounds: [f64; 4]) -> Result<Self, Problem> {
-        let datum = Datum::from_str(&section.datum).map_err(|error| Problem::new("map.place.datum", error.to_string()))?;
+        let datum =
+            Datum::from_str(&section.datum).map_err(|error| Problem::new("map.place.datum", error.to_string()))?;
         let precision = v1::PlacePrecision::from_word(&section.precision).ok_or_else(|| {
             let word = &section.precision;
-            Problem::new("map.place.precision", format!("\"{word}\" is none of exact, block, area_centre, none"))
+            Problem::new(
+                "map.place.precision",
+                format!("\"{word}\" is none of exact, block, area_centre, none"),
+            )
         })?;
         Ok(Self {
             datum,
@@ -126,7 +130,10 @@ pub(super) fn areas_at(layers: &[Arc<dyn AreaLookup>], point: LatLng, local_date
         .iter()
         .filter_map(|layer| {
             let code = layer.code_at(point, local_date)?.to_owned();
-            Some(v1::AreaRef { level: layer.level().to_owned(), code })
+            Some(v1::AreaRef {
+                level: layer.level().to_owned(),
+                code,
+            })
         })
         .collect()
 }

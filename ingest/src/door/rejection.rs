@@ -19,7 +19,10 @@ pub(super) struct Marks<'a> {
 
 impl<'a> Marks<'a> {
     pub(super) fn new(rows: usize) -> Self {
-        Self { rows: vec![None; rows], any: false }
+        Self {
+            rows: vec![None; rows],
+            any: false,
+        }
     }
 
     pub(super) fn set(&mut self, row: usize, code: RejectionCode, field: &'a str) {
@@ -53,7 +56,13 @@ impl Door {
         let mut rejections = Vec::new();
         for row in refused_by_filter {
             let original = original_of(batch, *row);
-            rejections.push(self.rejection(delivery, source_row(batch, *row), RejectionCode::BadValue, "where", &original));
+            rejections.push(self.rejection(
+                delivery,
+                source_row(batch, *row),
+                RejectionCode::BadValue,
+                "where",
+                &original,
+            ));
         }
         if marks.any {
             for (row, mark) in marks.rows.iter().enumerate() {

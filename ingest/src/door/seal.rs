@@ -57,7 +57,10 @@ impl Sealer for AesSealer {
 
 impl fmt::Debug for AesSealer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("AesSealer").field("key_id", &self.key_id).finish_non_exhaustive()
+        formatter
+            .debug_struct("AesSealer")
+            .field("key_id", &self.key_id)
+            .finish_non_exhaustive()
     }
 }
 

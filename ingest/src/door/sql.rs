@@ -12,7 +12,9 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode as _, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::execution::SessionState;
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, ExprSchemable as _, Volatility, cast};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use shiyu_schemas::city::manifest::RecordSection;
@@ -55,8 +57,11 @@ fn functions() -> Vec<Arc<datafusion::logical_expr::ScalarUDF>> {
 
 /// The Arrow schema of `record`.
 pub(super) fn record_schema(record: &RecordSection) -> SchemaRef {
-    let mut fields: Vec<Field> =
-        record.columns.iter().map(|column| Field::new(&column.name, DataType::Utf8, true)).collect();
+    let mut fields: Vec<Field> = record
+        .columns
+        .iter()
+        .map(|column| Field::new(&column.name, DataType::Utf8, true))
+        .collect();
     fields.push(Field::new(FILE_COLUMN, DataType::Utf8, true));
     fields.push(Field::new(ROW_COLUMN, DataType::Int64, true));
     Arc::new(Schema::new(fields))
@@ -71,7 +76,11 @@ impl Planner {
         }
         let named = DFSchema::try_from_qualified_schema("record", &schema)
             .map_err(|error| Problem::new("record.columns", error.strip_backtrace()))?;
-        Ok(Self { state: context.state(), named, schema })
+        Ok(Self {
+            state: context.state(),
+            named,
+            schema,
+        })
     }
 
     /// Plans the SQL at `key` (e.g. `map.id`), cast to `target`.
@@ -82,22 +91,48 @@ impl Planner {
         for column in logical.column_refs() {
             if let Some(kind) = forbidden_kind(&column.name) {
                 let name = &column.name;
-                return Err(Problem::new(key, format!("maps column \"{name}\": {kind} is never admitted")));
+                return Err(Problem::new(
+                    key,
+                    format!("maps column \"{name}\": {kind} is never admitted"),
+                ));
             }
         }
         if target == DataType::Boolean {
             let given = logical.get_type(&self.named).map_err(problem)?;
             if !matches!(given, DataType::Boolean | DataType::Null) {
-                return Err(Problem::new(key, format!("must be a condition, not a value of type {given}")));
+                return Err(Problem::new(
+                    key,
+                    format!("must be a condition, not a value of type {given}"),
+                ));
             }
         }
-        let physical =
-            self.state.create_physical_expr(cast(logical, target.clone()), &self.named).map_err(problem)?;
+        let simplified = self.simplify(cast(logical, target.clone())).map_err(problem)?;
+        let physical = self
+            .state
+            .create_physical_expr(simplified, &self.named)
+            .map_err(problem)?;
         let given = physical.data_type(&self.schema).map_err(problem)?;
         debug_assert_eq!(given, target);
         let field = key.strip_prefix("map.").unwrap_or(key);
         let field = field.strip_suffix(".sql").unwrap_or(field).to_owned();
-        Ok(Expression { field, physical, target })
+        Ok(Expression {
+            field,
+            physical,
+            target,
+        })
+    }
+}
+
+impl Planner {
+    /// Folds constants, and rewrites functions that exist only as a rewrite (`coalesce`).
+    fn simplify(&self, expression: Expr) -> Result<Expr, DataFusionError> {
+        let context = SimplifyContext::builder()
+            .with_schema(Arc::new(self.named.clone()))
+            .with_config_options(Arc::clone(self.state.config_options()))
+            .build();
+        let simplifier = ExprSimplifier::new(context);
+        let coerced = simplifier.coerce(expression, &self.named)?;
+        simplifier.simplify(coerced)
     }
 }
 
@@ -134,9 +169,10 @@ fn check_pure(expression: &Expr) -> Result<(), String> {
             | Expr::TryCast(_)
             | Expr::InList(_) => None,
             Expr::ScalarFunction(call) if call.func.signature().volatility == Volatility::Immutable => None,
-            Expr::ScalarFunction(call) => {
-                Some(format!("\"{}\" depends on when it runs; a mapping depends on the record only", call.func.name()))
-            }
+            Expr::ScalarFunction(call) => Some(format!(
+                "\"{}\" depends on when it runs; a mapping depends on the record only",
+                call.func.name()
+            )),
             Expr::AggregateFunction(_) | Expr::WindowFunction(_) => {
                 Some("aggregates and windows see other records; a mapping sees one record at a time".to_owned())
             }
@@ -145,7 +181,11 @@ fn check_pure(expression: &Expr) -> Result<(), String> {
             }
             other => Some(format!("\"{}\" cannot stand in a mapping", other.variant_name())),
         };
-        Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        Ok(if refused.is_some() {
+            TreeNodeRecursion::Stop
+        } else {
+            TreeNodeRecursion::Continue
+        })
     });
     match (refused, walked) {
         (Some(message), _) => Err(message),
@@ -158,24 +198,36 @@ impl Expression {
     /// Values as text.
     pub(super) fn texts(&self, batch: &RecordBatch) -> Evaluated<StringArray> {
         let Evaluated { values, failed } = self.evaluate(batch);
-        Evaluated { values: values.as_string::<i32>().clone(), failed }
+        Evaluated {
+            values: values.as_string::<i32>().clone(),
+            failed,
+        }
     }
 
     /// Values as bigint.
     pub(super) fn integers(&self, batch: &RecordBatch) -> Evaluated<Int64Array> {
         let Evaluated { values, failed } = self.evaluate(batch);
-        Evaluated { values: values.as_primitive::<Int64Type>().clone(), failed }
+        Evaluated {
+            values: values.as_primitive::<Int64Type>().clone(),
+            failed,
+        }
     }
 
     /// Values as truth.
     pub(super) fn conditions(&self, batch: &RecordBatch) -> Evaluated<BooleanArray> {
         let Evaluated { values, failed } = self.evaluate(batch);
-        Evaluated { values: values.as_boolean().clone(), failed }
+        Evaluated {
+            values: values.as_boolean().clone(),
+            failed,
+        }
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> Evaluated<ArrayRef> {
         if let Some(values) = self.try_evaluate(batch) {
-            return Evaluated { values, failed: Vec::new() };
+            return Evaluated {
+                values,
+                failed: Vec::new(),
+            };
         }
         let (mut parts, mut failed) = (Vec::new(), Vec::new());
         self.halve(batch, 0, &mut parts, &mut failed);

@@ -32,9 +32,16 @@ pub(super) struct Words<T> {
 impl<T: Default> Words<T> {
     /// Reads a column; `None` is a column of nothing.
     pub(super) fn read(column: Option<&StringArray>, rows: usize, meaning_of: impl Fn(&str) -> T) -> Self {
-        let mut words = vec![Word { text: String::new(), scrubbed: false, meaning: T::default() }];
+        let mut words = vec![Word {
+            text: String::new(),
+            scrubbed: false,
+            meaning: T::default(),
+        }];
         let Some(column) = column else {
-            return Self { indexes: vec![0; rows], words };
+            return Self {
+                indexes: vec![0; rows],
+                words,
+            };
         };
         let mut known: AHashMap<&str, u32> = AHashMap::new();
         let mut previous: Option<(&str, u32)> = None;
@@ -49,7 +56,11 @@ impl<T: Default> Words<T> {
                 _ => *known.entry(text).or_insert_with(|| {
                     let clean = scrub(text);
                     let scrubbed = matches!(clean, std::borrow::Cow::Owned(_));
-                    words.push(Word { text: clean.into_owned(), scrubbed, meaning: meaning_of(text) });
+                    words.push(Word {
+                        text: clean.into_owned(),
+                        scrubbed,
+                        meaning: meaning_of(text),
+                    });
                     words.len() as u32 - 1
                 }),
             };
@@ -74,7 +85,11 @@ pub(super) struct Category {
 
 pub(super) fn category(lookup: &CategoryLookup, text: &str) -> Category {
     match lookup(text) {
-        Some((code, severity)) => Category { code, severity, known: true },
+        Some((code, severity)) => Category {
+            code,
+            severity,
+            known: true,
+        },
         None => Category::default(),
     }
 }
@@ -98,6 +113,9 @@ impl StatusWords {
 
     /// `None` for a word nobody knows.
     pub(super) fn state(&self, text: &str) -> Option<v1::CaseState> {
-        self.words.get(&text.to_lowercase()).copied().or_else(|| state_of_term(text))
+        self.words
+            .get(&text.to_lowercase())
+            .copied()
+            .or_else(|| state_of_term(text))
     }
 }

@@ -45,21 +45,31 @@ impl Clock {
         if section.formats.is_empty() {
             return Err("a clock needs at least one format".to_owned());
         }
-        let formats = section.formats.iter().map(|format| Format::compile(format)).collect::<Result<_, _>>()?;
+        let formats = section
+            .formats
+            .iter()
+            .map(|format| Format::compile(format))
+            .collect::<Result<_, _>>()?;
         let own = section.zone.as_deref().unwrap_or(default_zone);
         let date = Format::compile("%Y-%m-%d")?;
         let junk = section
             .junk
             .iter()
             .map(|text| {
-                let fields = date.parse(text).ok_or_else(|| format!("junk date \"{text}\" is not YYYY-MM-DD"))?;
+                let fields = date
+                    .parse(text)
+                    .ok_or_else(|| format!("junk date \"{text}\" is not YYYY-MM-DD"))?;
                 Ok(days_from_civil(fields.year, fields.month, fields.day))
             })
             .collect::<Result<_, String>>()?;
         Ok(Self {
             formats,
             zone: Zone::compile(own)?,
-            city_zone: if own == default_zone { None } else { Some(Zone::compile(default_zone)?) },
+            city_zone: if own == default_zone {
+                None
+            } else {
+                Some(Zone::compile(default_zone)?)
+            },
             junk,
             gap: section.gap,
             double: section.double,
@@ -68,11 +78,17 @@ impl Clock {
 
     /// Reads a text: [`RejectionCode::MissingTime`], `BadTime`, `JunkDate` or `TimeInGap` where it means no time.
     pub fn read(&self, text: &str) -> Result<Reading, RejectionCode> {
-        let Some((fields, precision)) =
-            self.formats.iter().find_map(|format| Some((format.parse(text)?, format.precision())))
+        let Some((fields, precision)) = self
+            .formats
+            .iter()
+            .find_map(|format| Some((format.parse(text)?, format.precision())))
         else {
             let blank = text.trim().is_empty();
-            return Err(if blank { RejectionCode::MissingTime } else { RejectionCode::BadTime });
+            return Err(if blank {
+                RejectionCode::MissingTime
+            } else {
+                RejectionCode::BadTime
+            });
         };
         let date = days_from_civil(fields.year, fields.month, fields.day);
         if self.junk.contains(&date) {
@@ -102,7 +118,11 @@ impl Clock {
                 }
                 Span::Twice { earlier, later } => {
                     ambiguous = !date_only;
-                    let offset_s = if self.double == DoubleRule::Later && !date_only { later } else { earlier };
+                    let offset_s = if self.double == DoubleRule::Later && !date_only {
+                        later
+                    } else {
+                        earlier
+                    };
                     (written_s - i64::from(offset_s), offset_s)
                 }
             }
@@ -110,9 +130,15 @@ impl Clock {
         let (local_date, local_hour) = if date_only {
             (date, -1)
         } else {
-            let offset_s = self.city_zone.as_ref().map_or(own_offset_s, |zone| zone.offset_at(utc_s));
+            let offset_s = self
+                .city_zone
+                .as_ref()
+                .map_or(own_offset_s, |zone| zone.offset_at(utc_s));
             let local_s = utc_s + i64::from(offset_s);
-            (local_s.div_euclid(DAY_S) as i32, (local_s.rem_euclid(DAY_S) / 3_600) as i32)
+            (
+                local_s.div_euclid(DAY_S) as i32,
+                (local_s.rem_euclid(DAY_S) / 3_600) as i32,
+            )
         };
         Ok(Reading {
             at_us: utc_s * 1_000_000 + i64::from(fields.micros),
@@ -167,7 +193,10 @@ mod tests {
         let reading = st_louis().read("12/31/2012").unwrap();
         assert_eq!(reading.at_us, utc_us("2012-12-31T06:00:00Z"));
         assert_eq!((reading.precision, reading.local_hour), (TimePrecision::Day, -1));
-        let month = Clock::compile(&section(&["%B-%Y"]), "Asia/Shanghai").unwrap().read("March-2009").unwrap();
+        let month = Clock::compile(&section(&["%B-%Y"]), "Asia/Shanghai")
+            .unwrap()
+            .read("March-2009")
+            .unwrap();
         assert_eq!(month.local_date, days_from_civil(2009, 3, 1));
         assert_eq!((month.precision, month.local_hour), (TimePrecision::Month, -1));
     }
@@ -187,10 +216,16 @@ mod tests {
     #[test]
     fn a_local_time_that_was_twice_is_the_earlier_unless_told() {
         let reading = st_louis().read("11/4/2012 1:30").unwrap();
-        assert_eq!((reading.at_us, reading.ambiguous), (utc_us("2012-11-04T06:30:00Z"), true));
+        assert_eq!(
+            (reading.at_us, reading.ambiguous),
+            (utc_us("2012-11-04T06:30:00Z"), true)
+        );
         let mut late = section(&["%m/%d/%Y %H:%M"]);
         late.double = DoubleRule::Later;
-        let reading = Clock::compile(&late, "America/Chicago").unwrap().read("11/4/2012 1:30").unwrap();
+        let reading = Clock::compile(&late, "America/Chicago")
+            .unwrap()
+            .read("11/4/2012 1:30")
+            .unwrap();
         assert_eq!((reading.at_us, reading.local_hour), (utc_us("2012-11-04T07:30:00Z"), 1));
     }
 
@@ -198,7 +233,10 @@ mod tests {
     fn junk_dates_are_refused_and_old_dates_stay() {
         let clock = st_louis();
         assert_eq!(clock.read("01/01/1900 0:00"), Err(RejectionCode::JunkDate));
-        assert_eq!(clock.read("01/02/1900 0:00").map(|reading| reading.local_date), Ok(days_from_civil(1900, 1, 2)));
+        assert_eq!(
+            clock.read("01/02/1900 0:00").map(|reading| reading.local_date),
+            Ok(days_from_civil(1900, 1, 2))
+        );
         assert_eq!(clock.read("6/1/1957 12:00").map(|reading| reading.local_hour), Ok(12));
         assert_eq!(clock.read("soon"), Err(RejectionCode::BadTime));
         assert_eq!(clock.read("  "), Err(RejectionCode::MissingTime));
@@ -211,7 +249,10 @@ mod tests {
         let clock = Clock::compile(&utc, "Asia/Shanghai").unwrap();
         for text in ["2024-03-05T20:00:00Z", "2024-03-05 20:00:00"] {
             let reading = clock.read(text).unwrap();
-            assert_eq!((reading.local_date, reading.local_hour), (days_from_civil(2024, 3, 6), 4));
+            assert_eq!(
+                (reading.local_date, reading.local_hour),
+                (days_from_civil(2024, 3, 6), 4)
+            );
         }
     }
 
@@ -219,7 +260,10 @@ mod tests {
     fn bostons_twelve_hour_clock_is_read() {
         let clock = Clock::compile(&section(&["%m/%d/%Y %I:%M:%S %p"]), "America/New_York").unwrap();
         let reading = clock.read("01/14/2015 03:04:41 PM").unwrap();
-        assert_eq!((reading.at_us, reading.precision), (utc_us("2015-01-14T20:04:41Z"), TimePrecision::Second));
+        assert_eq!(
+            (reading.at_us, reading.precision),
+            (utc_us("2015-01-14T20:04:41Z"), TimePrecision::Second)
+        );
     }
 
     #[test]

@@ -56,10 +56,28 @@ pub struct Fields {
 }
 
 const MONTHS: [&str; 12] = [
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
     "december",
 ];
-const WEEKDAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+const WEEKDAYS: [&str; 7] = [
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
+];
 
 impl Format {
     /// Compiles a format; the error says what is wrong with it.
@@ -98,8 +116,16 @@ impl Format {
     /// Reads a text; `None` where it is not wholly of this format or names no date of the calendar.
     pub fn parse(&self, text: &str) -> Option<Fields> {
         let mut input = text.trim().as_bytes();
-        let mut fields =
-            Fields { year: 1, month: 1, day: 1, hour: 0, minute: 0, second: 0, micros: 0, offset_s: None };
+        let mut fields = Fields {
+            year: 1,
+            month: 1,
+            day: 1,
+            hour: 0,
+            minute: 0,
+            second: 0,
+            micros: 0,
+            offset_s: None,
+        };
         let mut afternoon = None;
         for item in &self.items {
             match item {
@@ -156,7 +182,9 @@ impl Format {
 }
 
 fn push_directive(items: &mut Vec<Item>, characters: &mut std::str::Chars<'_>, format: &str) -> Result<(), String> {
-    let directive = characters.next().ok_or_else(|| format!("format \"{format}\" ends in a lone %"))?;
+    let directive = characters
+        .next()
+        .ok_or_else(|| format!("format \"{format}\" ends in a lone %"))?;
     match directive {
         'Y' => items.push(Item::Year),
         'y' => items.push(Item::ShortYear),
@@ -205,10 +233,22 @@ fn push_literal(items: &mut Vec<Item>, character: char) {
 fn precision_of(items: &[Item], format: &str) -> Result<TimePrecision, String> {
     let has = |item: &Item| items.contains(item);
     let steps = [
-        (has(&Item::Year) || has(&Item::ShortYear), "a year (%Y)", TimePrecision::Month),
-        (has(&Item::Month) || has(&Item::MonthName), "a month (%m)", TimePrecision::Month),
+        (
+            has(&Item::Year) || has(&Item::ShortYear),
+            "a year (%Y)",
+            TimePrecision::Month,
+        ),
+        (
+            has(&Item::Month) || has(&Item::MonthName),
+            "a month (%m)",
+            TimePrecision::Month,
+        ),
         (has(&Item::Day), "a day (%d)", TimePrecision::Day),
-        (has(&Item::Hour) || has(&Item::HalfHour), "an hour (%H)", TimePrecision::Hour),
+        (
+            has(&Item::Hour) || has(&Item::HalfHour),
+            "an hour (%H)",
+            TimePrecision::Hour,
+        ),
         (has(&Item::Minute), "a minute (%M)", TimePrecision::Minute),
         (has(&Item::Second), "a second (%S)", TimePrecision::Second),
     ];
@@ -297,7 +337,11 @@ fn offset(input: &mut &[u8]) -> Option<i32> {
     if let Some(rest) = input.strip_prefix(b":") {
         *input = rest;
     }
-    let minutes = if input.first().is_some_and(u8::is_ascii_digit) { digits(input, 2, 2)? as i32 } else { 0 };
+    let minutes = if input.first().is_some_and(u8::is_ascii_digit) {
+        digits(input, 2, 2)? as i32
+    } else {
+        0
+    };
     (hours <= 18 && minutes < 60).then_some(sign * (hours * 3_600 + minutes * 60))
 }
 
@@ -308,7 +352,14 @@ mod tests {
 
     fn read(format: &str, text: &str) -> Option<(i32, u32, u32, u32, u32, u32)> {
         let fields = Format::compile(format).unwrap().parse(text)?;
-        Some((fields.year, fields.month, fields.day, fields.hour, fields.minute, fields.second))
+        Some((
+            fields.year,
+            fields.month,
+            fields.day,
+            fields.hour,
+            fields.minute,
+            fields.second,
+        ))
     }
 
     #[test]
@@ -324,7 +375,10 @@ mod tests {
     fn digits_may_lack_padding() {
         assert_eq!(read("%m/%d/%Y %H:%M", " 1/5/2014 3:07 "), Some((2014, 1, 5, 3, 7, 0)));
         assert_eq!(read("%Y%m%d%H%M%S", "20240305070809"), Some((2024, 3, 5, 7, 8, 9)));
-        assert_eq!(read("%Y年%m月%d日 %H时%M分", "2024年3月5日 7时8分"), Some((2024, 3, 5, 7, 8, 0)));
+        assert_eq!(
+            read("%Y年%m月%d日 %H时%M分", "2024年3月5日 7时8分"),
+            Some((2024, 3, 5, 7, 8, 0))
+        );
     }
 
     #[test]
@@ -343,8 +397,18 @@ mod tests {
         let format = Format::compile("%FT%T%.f%z").unwrap();
         let fields = format.parse("2024-03-05T07:08:09.25+08:00").unwrap();
         assert_eq!((fields.micros, fields.offset_s), (250_000, Some(28_800)));
-        assert_eq!(format.parse("2024-03-05T07:08:09-0530").unwrap().offset_s, Some(-19_800));
-        assert_eq!(Format::compile("%FT%TZ").unwrap().parse("2024-03-05T07:08:09Z").unwrap().offset_s, Some(0));
+        assert_eq!(
+            format.parse("2024-03-05T07:08:09-0530").unwrap().offset_s,
+            Some(-19_800)
+        );
+        assert_eq!(
+            Format::compile("%FT%TZ")
+                .unwrap()
+                .parse("2024-03-05T07:08:09Z")
+                .unwrap()
+                .offset_s,
+            Some(0)
+        );
     }
 
     #[test]
@@ -362,7 +426,15 @@ mod tests {
 
     #[test]
     fn formats_that_cannot_name_a_time_are_refused() {
-        for format in ["%Y", "%d/%m", "%Y-%m-%d %I:%M", "%Y-%m-%d %M", "%Y-%q-%d", "%H:%M", "%Y-%m-%d %"] {
+        for format in [
+            "%Y",
+            "%d/%m",
+            "%Y-%m-%d %I:%M",
+            "%Y-%m-%d %M",
+            "%Y-%q-%d",
+            "%H:%M",
+            "%Y-%m-%d %",
+        ] {
             assert!(Format::compile(format).is_err(), "{format}");
         }
     }

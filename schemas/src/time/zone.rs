@@ -58,10 +58,22 @@ impl Zone {
             let at = change.timestamp().as_second();
             let (before, after) = (at + i64::from(offset), at + i64::from(next));
             if next > offset {
-                local.push((before, Span::Never { before: offset, after: next }));
+                local.push((
+                    before,
+                    Span::Never {
+                        before: offset,
+                        after: next,
+                    },
+                ));
                 local.push((after, Span::Once(next)));
             } else if next < offset {
-                local.push((after, Span::Twice { earlier: offset, later: next }));
+                local.push((
+                    after,
+                    Span::Twice {
+                        earlier: offset,
+                        later: next,
+                    },
+                ));
                 local.push((before, Span::Once(next)));
             } else {
                 continue;
@@ -97,12 +109,14 @@ impl Zone {
         };
         match self.zone.to_ambiguous_timestamp(civil).offset() {
             AmbiguousOffset::Unambiguous { offset } => Span::Once(offset.seconds()),
-            AmbiguousOffset::Gap { before, after } => {
-                Span::Never { before: before.seconds(), after: after.seconds() }
-            }
-            AmbiguousOffset::Fold { before, after } => {
-                Span::Twice { earlier: before.seconds(), later: after.seconds() }
-            }
+            AmbiguousOffset::Gap { before, after } => Span::Never {
+                before: before.seconds(),
+                after: after.seconds(),
+            },
+            AmbiguousOffset::Fold { before, after } => Span::Twice {
+                earlier: before.seconds(),
+                later: after.seconds(),
+            },
         }
     }
 }
@@ -128,7 +142,14 @@ mod tests {
     #[test]
     fn the_table_agrees_with_jiff_around_every_change() {
         assert!(in_table(-5_364_662_400 + 86_400) && !in_table(7_258_118_400));
-        for name in ["Asia/Shanghai", "America/Chicago", "America/New_York", "Europe/London", "Australia/Lord_Howe", "Asia/Kathmandu"] {
+        for name in [
+            "Asia/Shanghai",
+            "America/Chicago",
+            "America/New_York",
+            "Europe/London",
+            "Australia/Lord_Howe",
+            "Asia/Kathmandu",
+        ] {
             let zone = Zone::compile(name).unwrap();
             let changes: Vec<i64> = zone.local.iter().skip(1).map(|(start, _)| *start).collect();
             for start in changes {
@@ -136,7 +157,11 @@ mod tests {
                     assert_eq!(zone.span_at_local(local_s), zone.slow_span(local_s), "{name} {local_s}");
                 }
                 let instant = Timestamp::from_second(start).unwrap();
-                assert_eq!(zone.offset_at(start), zone.zone.to_offset(instant).seconds(), "{name} {start}");
+                assert_eq!(
+                    zone.offset_at(start),
+                    zone.zone.to_offset(instant).seconds(),
+                    "{name} {start}"
+                );
             }
         }
     }

@@ -11,7 +11,9 @@ use regex::Regex;
 use super::{Span, is_han, narrow};
 
 /// Longest first.
-const SUFFIXES: &[&str] = &["号楼", "号院", "号室", "号门", "单元", "房间", "号", "栋", "幢", "座", "层", "楼", "室", "户", "房", "门", "#"];
+const SUFFIXES: &[&str] = &[
+    "号楼", "号院", "号室", "号门", "单元", "房间", "号", "栋", "幢", "座", "层", "楼", "室", "户", "房", "门", "#",
+];
 /// What makes `2号` a name (a line, a bridge, a state road), not a house.
 const AFTER_HAO: &str = "线街路桥井口坑塔站泵公国高省县乡大信码";
 
@@ -33,7 +35,11 @@ struct Item {
 pub fn scrub_address(address: &str) -> (Cow<'_, str>, bool) {
     let scrubbed = super::scrub(address);
     let personal = matches!(scrubbed, Cow::Owned(_));
-    let cut = if scrubbed.is_ascii() { cut_apartment(&scrubbed) } else { cut_house(&scrubbed) };
+    let cut = if scrubbed.is_ascii() {
+        cut_apartment(&scrubbed)
+    } else {
+        cut_house(&scrubbed)
+    };
     match cut {
         Some(cut) => (Cow::Owned(cut), personal),
         None => (scrubbed, personal),
@@ -62,7 +68,9 @@ fn cut_house(address: &str) -> Option<String> {
         done = item.end;
     }
     cut.push_str(&address[done..]);
-    let kept = cut.trim_end_matches([' ', ',', '，', '、', '-', '－', '附', '之']).len();
+    let kept = cut
+        .trim_end_matches([' ', ',', '，', '、', '-', '－', '附', '之'])
+        .len();
     cut.truncate(kept);
     Some(cut)
 }
@@ -79,7 +87,14 @@ pub(super) fn find_rooms(text: &str, spans: &mut Vec<Span>) {
             Some((span, had)) if item.start == span.end => Some((Span { end: item.end, ..span }, had || home)),
             other => {
                 spans.extend(other.filter(|(_, home)| *home).map(|(span, _)| span));
-                Some((Span { start: item.start, end: item.end, token: "[room]" }, home))
+                Some((
+                    Span {
+                        start: item.start,
+                        end: item.end,
+                        token: "[room]",
+                    },
+                    home,
+                ))
             }
         };
     }
@@ -103,13 +118,23 @@ fn items(text: &str, tail: bool) -> Vec<Item> {
         if let Some(suffix) = SUFFIXES.iter().find(|suffix| rest.starts_with(**suffix))
             && !is_name(suffix, &rest[suffix.len()..])
         {
-            items.push(Item { start: at, end: end + suffix.len(), suffix });
+            items.push(Item {
+                start: at,
+                end: end + suffix.len(),
+                suffix,
+            });
             at = end + suffix.len();
         } else {
-            let bare = text[at..end].chars().all(|digit| narrow(digit).is_ascii_digit() || matches!(narrow(digit), '-'));
+            let bare = text[at..end]
+                .chars()
+                .all(|digit| narrow(digit).is_ascii_digit() || matches!(narrow(digit), '-'));
             let follows = is_han(previous) || items.last().is_some_and(|item| item.end == at);
             if tail && bare && follows && rest.trim().is_empty() {
-                items.push(Item { start: at, end, suffix: "" });
+                items.push(Item {
+                    start: at,
+                    end,
+                    suffix: "",
+                });
             }
             at = end;
         }
@@ -149,7 +174,11 @@ fn number_length(text: &str, previous: char) -> usize {
             .take_while(|character| narrow(*character).is_ascii_alphanumeric() || narrow(*character) == '-')
             .map(char::len_utf8)
             .sum();
-        return if previous.is_ascii_alphanumeric() || length > 12 { 0 } else { length };
+        return if previous.is_ascii_alphanumeric() || length > 12 {
+            0
+        } else {
+            length
+        };
     }
     let numerals: usize = text
         .chars()
@@ -178,7 +207,10 @@ mod tests {
     #[test]
     fn a_chinese_address_keeps_its_road_and_loses_its_door() {
         for (address, kept) in [
-            ("云澜市东湖区人民路123号阳光小区3号楼2单元501室", "云澜市东湖区人民路阳光小区"),
+            (
+                "云澜市东湖区人民路123号阳光小区3号楼2单元501室",
+                "云澜市东湖区人民路阳光小区",
+            ),
             ("人民路１２３号", "人民路"),
             ("阳光小区三号楼二单元", "阳光小区"),
             ("阳光小区3-2-501", "阳光小区"),
@@ -196,7 +228,10 @@ mod tests {
     fn a_western_address_keeps_its_house_and_loses_its_apartment() {
         for (address, kept) in [
             ("4853 S WOOD", "4853 S WOOD"),
-            ("100-102 Brooks St  Brighton  MA  02135", "100-102 Brooks St  Brighton  MA  02135"),
+            (
+                "100-102 Brooks St  Brighton  MA  02135",
+                "100-102 Brooks St  Brighton  MA  02135",
+            ),
             ("12 Main St Apt 3B, Boston", "12 Main St, Boston"),
             ("12 MAIN ST #4", "12 MAIN ST"),
             ("3352 N BROADWAY ", "3352 N BROADWAY "),
@@ -208,7 +243,10 @@ mod tests {
 
     #[test]
     fn a_phone_in_an_address_is_told_as_personal() {
-        assert_eq!(scrub_address("人民路13800138000"), (Cow::Borrowed("人民路[phone]"), true));
+        assert_eq!(
+            scrub_address("人民路13800138000"),
+            (Cow::Borrowed("人民路[phone]"), true)
+        );
         assert!(!scrub_address("人民路5号").1);
     }
 }

@@ -127,7 +127,10 @@ mod tests {
         ] {
             let scrubbed = scrub(text);
             assert!(scrubbed.contains("[id]"), "{text} → {scrubbed}");
-            assert!(!scrubbed.chars().any(|character| narrow(character).is_ascii_digit()), "{text} → {scrubbed}");
+            assert!(
+                !scrubbed.chars().any(|character| narrow(character).is_ascii_digit()),
+                "{text} → {scrubbed}"
+            );
         }
     }
 
@@ -208,7 +211,14 @@ mod tests {
 
     #[test]
     fn scrubbed_text_is_not_scrubbed_again() {
-        for text in ["联系电话13800138000", "晋A12345", "a@b.cn", "诉求人张三反映", "QQ：123456789", "阳光小区2单元501室"] {
+        for text in [
+            "联系电话13800138000",
+            "晋A12345",
+            "a@b.cn",
+            "诉求人张三反映",
+            "QQ：123456789",
+            "阳光小区2单元501室",
+        ] {
             let once = scrub_text(text).into_owned();
             assert_eq!(scrub_text(&once), once);
         }

@@ -38,14 +38,25 @@ pub(super) fn find(text: &str, spans: &mut Vec<Span>) {
     if !has_enough_digits(text) {
         return;
     }
-    let mut run = Run { text, digits: Vec::with_capacity(32), groups: Vec::with_capacity(8) };
+    let mut run = Run {
+        text,
+        digits: Vec::with_capacity(32),
+        groups: Vec::with_capacity(8),
+    };
     let mut characters = text.char_indices().peekable();
     // Separators since the last digit: how many, and which.
     let mut separators = 0_u32;
     let mut separator = b'n';
     while let Some((at, character)) = characters.next() {
         if let Some((digit, chinese)) = digit_of(character) {
-            run.push(at, at + character.len_utf8(), digit, chinese, separator, separators == 0);
+            run.push(
+                at,
+                at + character.len_utf8(),
+                digit,
+                chinese,
+                separator,
+                separators == 0,
+            );
             (separators, separator) = (0, b'n');
             continue;
         }
@@ -83,7 +94,12 @@ fn has_enough_digits(text: &str) -> bool {
     let ascii = text.bytes().filter(u8::is_ascii_digit).count();
     ascii >= LEAST_DIGITS || {
         !text.is_ascii()
-            && text.chars().filter(|character| digit_of(*character).is_some()).take(LEAST_DIGITS).count() >= LEAST_DIGITS
+            && text
+                .chars()
+                .filter(|character| digit_of(*character).is_some())
+                .take(LEAST_DIGITS)
+                .count()
+                >= LEAST_DIGITS
     }
 }
 
@@ -128,7 +144,16 @@ impl Run<'_> {
             return;
         }
         let first = self.digits.len() - 1;
-        self.groups.push(Group { start, end, first, length: 1, chinese, separator, decimal: false, letter_x: None });
+        self.groups.push(Group {
+            start,
+            end,
+            first,
+            length: 1,
+            chinese,
+            separator,
+            decimal: false,
+            letter_x: None,
+        });
     }
 
     /// The run has ended: finds the windows that point at a person, and empties it.
@@ -179,9 +204,19 @@ impl Run<'_> {
             if length < LEAST_DIGITS || window.iter().any(|group| group.decimal) {
                 return None;
             }
-            let shape = Shape { window, digits: &self.digits[window[0].first..window[0].first + length] };
+            let shape = Shape {
+                window,
+                digits: &self.digits[window[0].first..window[0].first + length],
+            };
             let (token, end) = self.token(&shape)?;
-            Some((last, Span { start: self.start_of(&shape, token), end, token }))
+            Some((
+                last,
+                Span {
+                    start: self.start_of(&shape, token),
+                    end,
+                    token,
+                },
+            ))
         })
     }
 
@@ -241,9 +276,7 @@ impl Run<'_> {
             None => return false,
         };
         let grouped = fours.iter().all(|group| group.length == 4) && last.length <= 4;
-        grouped
-            && matches!(shape.digits[0], b'3'..=b'6')
-            && (passes_luhn(shape.digits) || self.says(start, CARD_WORDS))
+        grouped && matches!(shape.digits[0], b'3'..=b'6') && (passes_luhn(shape.digits) || self.says(start, CARD_WORDS))
     }
 
     fn says_phone(&self, start: usize) -> bool {
@@ -261,10 +294,23 @@ impl Run<'_> {
     }
 }
 
-const PHONE_WORDS: &[&str] =
-    &["电话", "手机", "座机", "致电", "来电", "联系", "号码", "tel", "phone", "call", "cell", "mobile", "fax"];
-const SERIAL_WORDS: &[&str] =
-    &["工单", "单号", "编号", "案件", "受理号", "流水", "订单", "xy", "case", "order", "request", "ticket"];
+const PHONE_WORDS: &[&str] = &[
+    "电话", "手机", "座机", "致电", "来电", "联系", "号码", "tel", "phone", "call", "cell", "mobile", "fax",
+];
+const SERIAL_WORDS: &[&str] = &[
+    "工单",
+    "单号",
+    "编号",
+    "案件",
+    "受理号",
+    "流水",
+    "订单",
+    "xy",
+    "case",
+    "order",
+    "request",
+    "ticket",
+];
 const CARD_WORDS: &[&str] = &["卡", "账号", "帐号", "账户", "card", "account"];
 
 /// A window of groups and its digits, without separators.
@@ -282,7 +328,11 @@ impl Shape<'_> {
     fn lengths_are(&self, shapes: &[&[usize]]) -> bool {
         shapes.iter().any(|shape| {
             shape.len() == self.window.len()
-                && self.window.iter().zip(*shape).all(|(group, length)| group.length == *length)
+                && self
+                    .window
+                    .iter()
+                    .zip(*shape)
+                    .all(|(group, length)| group.length == *length)
         })
     }
 
@@ -296,13 +346,25 @@ impl Shape<'_> {
     }
 
     fn without_first(&self) -> Shape<'_> {
-        Shape { window: &self.window[1..], digits: &self.digits[self.window[0].length..] }
+        Shape {
+            window: &self.window[1..],
+            digits: &self.digits[self.window[0].length..],
+        }
     }
 
     fn is_mobile(&self) -> bool {
         const SHAPES: &[&[usize]] = &[
-            &[3, 4, 4], &[3, 8], &[7, 4], &[4, 7], &[3, 3, 5], &[4, 4, 3], &[4, 3, 4], &[5, 6], &[6, 5],
-            &[3, 4, 2, 2], &[3, 2, 2, 2, 2],
+            &[3, 4, 4],
+            &[3, 8],
+            &[7, 4],
+            &[4, 7],
+            &[3, 3, 5],
+            &[4, 4, 3],
+            &[4, 3, 4],
+            &[5, 6],
+            &[6, 5],
+            &[3, 4, 2, 2],
+            &[3, 2, 2, 2, 2],
         ];
         let first = &self.digits[..self.window[0].length];
         if self.window.len() > 1 && matches!(first, b"86" | b"0086" | b"086") {
@@ -327,13 +389,15 @@ impl Shape<'_> {
             _ => return false,
         };
         let number = &self.digits[area.min(self.digits.len())..];
-        let long_enough = if area == 3 { number.len() == 8 } else { matches!(number.len(), 7 | 8) };
+        let long_enough = if area == 3 {
+            number.len() == 8
+        } else {
+            matches!(number.len(), 7 | 8)
+        };
         long_enough
             && matches!(number[0], b'2'..=b'8')
             && (self.is_plain()
-                || self.lengths_are(&[
-                    &[area, 7], &[area, 8], &[area, 4, 4], &[area, 3, 4], &[area, 4, 3],
-                ]))
+                || self.lengths_are(&[&[area, 7], &[area, 8], &[area, 4, 4], &[area, 3, 4], &[area, 4, 3]]))
     }
 
     fn is_north_american(&self) -> bool {
@@ -366,14 +430,29 @@ impl Shape<'_> {
 
     /// 18 or 15 digits with a province and a date of birth; the check digit is not asked.
     fn is_identity_number(&self) -> bool {
-        const LONG: &[&[usize]] =
-            &[&[6, 8, 4], &[6, 4, 4, 4], &[14, 4], &[6, 12], &[10, 8], &[3, 3, 8, 4], &[3, 3, 4, 4, 4], &[4, 4, 4, 4, 2]];
+        const LONG: &[&[usize]] = &[
+            &[6, 8, 4],
+            &[6, 4, 4, 4],
+            &[14, 4],
+            &[6, 12],
+            &[10, 8],
+            &[3, 3, 8, 4],
+            &[3, 3, 4, 4, 4],
+            &[4, 4, 4, 4, 2],
+        ];
         let (shaped, date) = match self.digits.len() {
-            18 => (self.is_plain() || self.lengths_are(LONG) || self.is_spelled_out(), &self.digits[6..14]),
+            18 => (
+                self.is_plain() || self.lengths_are(LONG) || self.is_spelled_out(),
+                &self.digits[6..14],
+            ),
             15 => (self.is_plain() || self.lengths_are(&[&[6, 6, 3]]), &self.digits[6..12]),
             _ => return false,
         };
-        let dated = if date.len() == 8 { begins_with_date(date) || date.starts_with(b"18") } else { is_month_day(&date[2..]) };
+        let dated = if date.len() == 8 {
+            begins_with_date(date) || date.starts_with(b"18")
+        } else {
+            is_month_day(&date[2..])
+        };
         shaped && dated && is_province(self.digits)
     }
 }

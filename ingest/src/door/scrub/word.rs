@@ -32,21 +32,54 @@ enum Trigger {
 }
 
 const TRIGGERS: &[(Trigger, &[&str])] = &[
-    (Trigger::Name, &["我叫", "名叫", "本人叫", "姓名", "名字叫", "名字是", "联系人"]),
+    (
+        Trigger::Name,
+        &["我叫", "名叫", "本人叫", "姓名", "名字叫", "名字是", "联系人"],
+    ),
     (
         Trigger::NameMaybe,
-        &["诉求人", "报警人", "投诉人", "来电人", "举报人", "反映人", "当事人", "申请人", "信访人", "来访人", "户主", "业主", "车主", "房东"],
+        &[
+            "诉求人",
+            "报警人",
+            "投诉人",
+            "来电人",
+            "举报人",
+            "反映人",
+            "当事人",
+            "申请人",
+            "信访人",
+            "来访人",
+            "户主",
+            "业主",
+            "车主",
+            "房东",
+        ],
     ),
-    (Trigger::Title, &["先生", "女士", "小姐", "师傅", "大爷", "大妈", "阿姨", "大姐", "大哥"]),
-    (Trigger::Office, &["同志", "老师", "医生", "书记", "主任", "队长", "经理"]),
-    (Trigger::EnglishName, &["mr. ", "mrs. ", "ms. ", "mr ", "mrs ", "my name is ", "caller is "]),
-    (Trigger::Account, &["qq", "扣扣", "微信", "weixin", "wechat", "wx", "vx", "v信"]),
-    (Trigger::Document, &["护照", "通行证", "军官证", "士兵证", "回乡证", "passport"]),
+    (
+        Trigger::Title,
+        &["先生", "女士", "小姐", "师傅", "大爷", "大妈", "阿姨", "大姐", "大哥"],
+    ),
+    (
+        Trigger::Office,
+        &["同志", "老师", "医生", "书记", "主任", "队长", "经理"],
+    ),
+    (
+        Trigger::EnglishName,
+        &["mr. ", "mrs. ", "ms. ", "mr ", "mrs ", "my name is ", "caller is "],
+    ),
+    (
+        Trigger::Account,
+        &["qq", "扣扣", "微信", "weixin", "wechat", "wx", "vx", "v信"],
+    ),
+    (
+        Trigger::Document,
+        &["护照", "通行证", "军官证", "士兵证", "回乡证", "passport"],
+    ),
     (
         Trigger::Province,
         &[
-            "京", "津", "沪", "渝", "冀", "豫", "云", "辽", "黑", "湘", "皖", "鲁", "新", "苏", "浙", "赣", "鄂", "桂", "甘", "晋",
-            "蒙", "陕", "吉", "闽", "贵", "粤", "青", "藏", "川", "宁", "琼",
+            "京", "津", "沪", "渝", "冀", "豫", "云", "辽", "黑", "湘", "皖", "鲁", "新", "苏", "浙", "赣", "鄂", "桂",
+            "甘", "晋", "蒙", "陕", "吉", "闽", "贵", "粤", "青", "藏", "川", "宁", "琼",
         ],
     ),
     (Trigger::Plate, &["plate", "plates"]),
@@ -55,15 +88,20 @@ const TRIGGERS: &[(Trigger, &[&str])] = &[
 
 /// Common surnames, without those that mostly stand for something else before a title or after a context word (安, 车, 文, 和, 向 …).
 const SURNAMES: &str = "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林罗郑梁谢宋唐许韩冯邓曹彭曾肖田董袁潘于蒋蔡余杜叶程苏魏吕丁任沈姚卢姜崔钟谭陆汪范金石廖贾夏韦付方白邹孟熊秦邱江尹薛闫段雷侯龙史陶黎贺顾毛郝龚邵万钱严覃武戴莫孔汤尚温牛樊葛邢齐易乔伍庞颜倪庄聂章鲁岳翟殷詹申耿关焦左柳甘祝鲍涂祁纪欧甄裴柯阮桑尤骆麦卓谷宫蓝冉娄隋盛凌霍瞿翁阎傅滕";
-const COMPOUND_SURNAMES: &[&str] =
-    &["欧阳", "司马", "上官", "诸葛", "东方", "皇甫", "尉迟", "公孙", "令狐", "慕容", "司徒", "夏侯", "端木", "南宫", "长孙", "宇文"];
+const COMPOUND_SURNAMES: &[&str] = &[
+    "欧阳", "司马", "上官", "诸葛", "东方", "皇甫", "尉迟", "公孙", "令狐", "慕容", "司徒", "夏侯", "端木", "南宫",
+    "长孙", "宇文",
+];
 /// Characters that go on after a name and hardly ever stand in one.
 const AFTER_NAME: &str = "称说报来投在电于的诉求反是与及向到对因住手联先女已再希认觉提咨询今昨前当，";
 /// Characters that may stand right before a full name.
 const BEFORE_NAME: &str = "民的叫主户居系由找与被位名给请让及对跟问人";
 
 static TRIGGER_OF_PATTERN: LazyLock<Vec<Trigger>> = LazyLock::new(|| {
-    TRIGGERS.iter().flat_map(|(trigger, words)| words.iter().map(move |_| *trigger)).collect()
+    TRIGGERS
+        .iter()
+        .flat_map(|(trigger, words)| words.iter().map(move |_| *trigger))
+        .collect()
 });
 
 static AUTOMATON: LazyLock<AhoCorasick> = LazyLock::new(|| {
@@ -122,7 +160,11 @@ fn name_after(text: &str, mut at: usize, certain: bool) -> Option<Span> {
     }
     let taken = name_length(&han[..length], certain, told)?;
     let end = at + han[..taken].iter().map(|character| character.len_utf8()).sum::<usize>();
-    Some(Span { start: at, end, token: "[name]" })
+    Some(Span {
+        start: at,
+        end,
+        token: "[name]",
+    })
 }
 
 /// How many of the Han characters are a name.
@@ -135,7 +177,8 @@ fn name_length(han: &[char], certain: bool, told: bool) -> Option<usize> {
     } else if is_surname(han[0]) {
         1
     } else {
-        return (certain && told && han.len() <= 4 && !han.contains(&'不') && !han.contains(&'无')).then_some(han.len());
+        return (certain && told && han.len() <= 4 && !han.contains(&'不') && !han.contains(&'无'))
+            .then_some(han.len());
     };
     let goes_on = |at: usize| han.get(at).is_none_or(|next| AFTER_NAME.contains(*next));
     if han.len() > surname && goes_on(surname + 1) && !AFTER_NAME.contains(han[surname]) {
@@ -182,7 +225,11 @@ fn name_before(text: &str, start: usize, full: bool) -> Option<Span> {
         return None;
     };
     let length: usize = before[..count].iter().map(|character| character.len_utf8()).sum();
-    Some(Span { start: start - length, end: start, token: "[name]" })
+    Some(Span {
+        start: start - length,
+        end: start,
+        token: "[name]",
+    })
 }
 
 fn english_name(text: &str, start: usize, end: usize) -> Option<Span> {
@@ -196,7 +243,8 @@ fn english_name(text: &str, start: usize, end: usize) -> Option<Span> {
     for (index, word) in text[end..].split_inclusive(' ').take(3).enumerate() {
         let bare = word.trim_end_matches(|character: char| !character.is_alphabetic());
         let mut letters = bare.chars();
-        let capitalised = letters.next().is_some_and(char::is_uppercase) && letters.next().is_none_or(char::is_lowercase);
+        let capitalised =
+            letters.next().is_some_and(char::is_uppercase) && letters.next().is_none_or(char::is_lowercase);
         if !capitalised || index == 2 {
             break;
         }
@@ -207,12 +255,21 @@ fn english_name(text: &str, start: usize, end: usize) -> Option<Span> {
         name_end += 1;
     }
     let name_end = end + text[end..name_end].trim_end().len();
-    (name_end > end).then_some(Span { start: end, end: name_end, token: "[name]" })
+    (name_end > end).then_some(Span {
+        start: end,
+        end: name_end,
+        token: "[name]",
+    })
 }
 
 fn account(text: &str, start: usize, end: usize) -> Option<Span> {
     let ascii_word = text[start..end].is_ascii();
-    if ascii_word && text[..start].chars().next_back().is_some_and(|character| character.is_ascii_alphanumeric()) {
+    if ascii_word
+        && text[..start]
+            .chars()
+            .next_back()
+            .is_some_and(|character| character.is_ascii_alphanumeric())
+    {
         return None;
     }
     let (at, told) = skip_filler(text, end);
@@ -220,14 +277,22 @@ fn account(text: &str, start: usize, end: usize) -> Option<Span> {
     let token = &text[at..at + length];
     let digits = token.bytes().filter(u8::is_ascii_digit).count();
     let likely = (5..=20).contains(&length) && (digits > 0 || (told && !ascii_word));
-    (likely && (told || digits >= 5 || !ascii_word)).then_some(Span { start: at, end: at + length, token: "[account]" })
+    (likely && (told || digits >= 5 || !ascii_word)).then_some(Span {
+        start: at,
+        end: at + length,
+        token: "[account]",
+    })
 }
 
 fn document(text: &str, end: usize) -> Option<Span> {
     let (at, _) = skip_filler(text, end);
     let length = token_length(&text[at..]);
     let digits = text[at..at + length].bytes().filter(u8::is_ascii_digit).count();
-    ((6..=20).contains(&length) && digits >= 5).then_some(Span { start: at, end: at + length, token: "[id]" })
+    ((6..=20).contains(&length) && digits >= 5).then_some(Span {
+        start: at,
+        end: at + length,
+        token: "[id]",
+    })
 }
 
 /// Skips what may stand between a context word and its value; says whether a word or colon announced it.
@@ -235,7 +300,9 @@ fn skip_filler(text: &str, mut at: usize) -> (usize, bool) {
     let mut told = false;
     for filler in ["number", "no.", "no", "id", "#"] {
         let rest = text[at..].trim_start();
-        if rest.get(..filler.len()).is_some_and(|head| head.eq_ignore_ascii_case(filler))
+        if rest
+            .get(..filler.len())
+            .is_some_and(|head| head.eq_ignore_ascii_case(filler))
             && !rest[filler.len()..].starts_with(|next: char| next.is_ascii_alphanumeric())
         {
             at = text.len() - rest.len() + filler.len();
@@ -254,12 +321,17 @@ fn skip_filler(text: &str, mut at: usize) -> (usize, bool) {
 }
 
 fn token_length(text: &str) -> usize {
-    text.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')).count()
+    text.bytes()
+        .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+        .count()
 }
 
 /// Province, letter, then five or six letters and digits, or four and 警, 学, 挂, 港, 澳.
 fn chinese_plate(text: &str, start: usize, end: usize) -> Option<Span> {
-    let mut characters = text[end..].char_indices().map(|(at, character)| (end + at, character)).peekable();
+    let mut characters = text[end..]
+        .char_indices()
+        .map(|(at, character)| (end + at, character))
+        .peekable();
     let separator = |character: char| matches!(narrow(character), ' ' | '-' | '.') || matches!(character, '·' | '•');
     while characters.next_if(|(_, character)| separator(*character)).is_some() {}
     characters.next_if(|(_, character)| narrow(*character).is_ascii_alphabetic())?;
@@ -282,7 +354,11 @@ fn chinese_plate(text: &str, start: usize, end: usize) -> Option<Span> {
         }
         characters.next();
     }
-    (matches!(length, 5 | 6) && digits >= 1).then_some(Span { start, end: last, token: "[plate]" })
+    (matches!(length, 5 | 6) && digits >= 1).then_some(Span {
+        start,
+        end: last,
+        token: "[plate]",
+    })
 }
 
 /// "plate 7ABC123", "plate number: ABC 123" in English text.
@@ -304,8 +380,11 @@ fn plate_after(text: &str, end: usize) -> Option<Span> {
     }
     let token = &text[at..at + length];
     let digits = token.bytes().filter(u8::is_ascii_digit).count();
-    ((4..=9).contains(&length) && digits >= 1 && !token.bytes().any(|byte| byte.is_ascii_lowercase()))
-        .then_some(Span { start: at, end: at + length, token: "[plate]" })
+    ((4..=9).contains(&length) && digits >= 1 && !token.bytes().any(|byte| byte.is_ascii_lowercase())).then_some(Span {
+        start: at,
+        end: at + length,
+        token: "[plate]",
+    })
 }
 
 fn email(text: &str, start: usize, end: usize) -> Option<Span> {
@@ -313,7 +392,12 @@ fn email(text: &str, start: usize, end: usize) -> Option<Span> {
         let plain = narrow(character);
         plain.is_ascii_alphanumeric() || matches!(plain, '.' | '_' | '%' | '+' | '-')
     };
-    let head: usize = text[..start].chars().rev().take_while(|character| local(*character)).map(char::len_utf8).sum();
+    let head: usize = text[..start]
+        .chars()
+        .rev()
+        .take_while(|character| local(*character))
+        .map(char::len_utf8)
+        .sum();
     // The domain ends behind its last label of two letters or more; "GRAND@DR. KING" has none.
     let (mut tail, mut domain, mut letters, mut dotted) = (0, 0, 0, false);
     for character in text[end..].chars() {
@@ -330,5 +414,9 @@ fn email(text: &str, start: usize, end: usize) -> Option<Span> {
             break;
         }
     }
-    (head > 0 && domain > 0).then_some(Span { start: start - head, end: end + domain, token: "[email]" })
+    (head > 0 && domain > 0).then_some(Span {
+        start: start - head,
+        end: end + domain,
+        token: "[email]",
+    })
 }
