@@ -229,6 +229,9 @@ impl RecordState {
 
     /// Remembers a delivery.
     pub fn remember(&mut self, delivery_hash: u64) {
+        if self.deliveries.contains(&delivery_hash) {
+            return;
+        }
         if self.deliveries.len() >= DELIVERIES_MAX {
             self.deliveries.remove(0);
         }

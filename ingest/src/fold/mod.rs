@@ -13,6 +13,7 @@
 //! - [`events`], [`rejections`]: the two kinds of partition
 //! - [`worker`]: drives one partition: read, apply, commit, then the repeatable effects
 //! - [`flusher`]: commits rows of many epochs to the tables, then trims the outbox
+//! - [`progress`]: how far a partition is, recent outcomes, totals
 //! - [`handle`]: starts all this, and what the rest of the hub sees of it
 //! - [`error`]: what can go wrong
 //!
@@ -28,6 +29,7 @@ pub mod events;
 pub mod flusher;
 pub mod handle;
 pub mod partition;
+pub mod progress;
 pub mod rejections;
 pub mod rows;
 pub mod step;
@@ -40,3 +42,5 @@ pub use handle::{Fold, FoldHandle, FoldOptions};
 
 #[cfg(test)]
 mod law_tests;
+#[cfg(test)]
+mod run_tests;

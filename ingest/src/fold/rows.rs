@@ -296,14 +296,14 @@ impl EventRows {
         }
     }
 
-    /// Table and rows, where there are any; afterwards there are none.
-    pub fn finish(&mut self) -> Vec<(&'static TableShape, RecordBatch)> {
+    /// Rows by table, where there are any; afterwards there are none.
+    pub fn finish(&mut self) -> Vec<(&'static str, RecordBatch)> {
         finish([&mut self.events, &mut self.cases, &mut self.cells])
     }
 }
 
-fn finish<'a>(tables: impl IntoIterator<Item = &'a mut TableRows>) -> Vec<(&'static TableShape, RecordBatch)> {
-    tables.into_iter().filter(|rows| !rows.is_empty()).map(|rows| (rows.shape, rows.finish())).collect()
+fn finish<'a>(tables: impl IntoIterator<Item = &'a mut TableRows>) -> Vec<(&'static str, RecordBatch)> {
+    tables.into_iter().filter(|rows| !rows.is_empty()).map(|rows| (rows.shape.name, rows.finish())).collect()
 }
 
 /// A row of `case_changes`, from an event or from a remembered state.
@@ -420,8 +420,8 @@ impl RejectionRows {
         rows.end_row();
     }
 
-    /// Table and rows, where there are any; afterwards there are none.
-    pub fn finish(&mut self) -> Vec<(&'static TableShape, RecordBatch)> {
+    /// Rows by table, where there are any; afterwards there are none.
+    pub fn finish(&mut self) -> Vec<(&'static str, RecordBatch)> {
         finish([&mut self.rejections])
     }
 }
@@ -489,7 +489,7 @@ mod tests {
         rows.push_own(&event, OwnChange { versions: 2, paired: false }, 9);
         rows.push_cells(&[v1::CellChange { count: -1, ..v1::CellChange::default() }]);
         let tables = rows.finish();
-        assert_eq!(tables.iter().map(|(shape, _)| shape.name).collect::<Vec<_>>(), [
+        assert_eq!(tables.iter().map(|(table, _)| *table).collect::<Vec<_>>(), [
             "events",
             "case_changes",
             "cell_changes"

@@ -1,11 +1,12 @@
 //! The pure step: one event, the state before it, what it does. No clock, no randomness, no IO.
 //!
 //! - A record never seen: accepted.
+//! - Greater than the current version, by source version, source time, content: accepted. The old version's part in the counts is
+//!   taken back exactly, the new one's added. (Also where the delivery was seen: a file written over in place is no repeat.)
 //! - The same delivery again: duplicate; nothing changes.
 //! - The current version's content again: unchanged; only the order key may rise, so that a version between the two is stale
 //!   whatever came first.
-//! - Less than the current version, by source version, source time, content: stale; kept in `events`, the case stays.
-//! - Greater: accepted. The old version's part in the counts is taken back exactly, the new one's added.
+//! - Less than the current version: stale; kept in `events`, the case stays.
 //!
 //! A withdrawal is a version whose case does not stand in the counts; a later version brings the case back. Correction rows cancel
 //! records of the same match key by [`super::withdrawal`]'s rule, and change exactly the cases whose partner changes.
@@ -96,15 +97,19 @@ pub fn step<V: StateView>(cache: &mut StateCache<V>, event: &v1::Event) -> Resul
 
 fn outcome_of(current: &RecordState, event: &v1::Event) -> Outcome {
     if current.versions == 0 {
-        Outcome::Accepted
-    } else if current.deliveries.contains(&event.delivery_hash) {
+        return Outcome::Accepted;
+    }
+    let order = current.order_of(event);
+    let same_content = current.has_content_of(event);
+    if order == Ordering::Greater && !same_content {
+        return Outcome::Accepted;
+    }
+    if order != Ordering::Greater && current.deliveries.contains(&event.delivery_hash) {
         Outcome::Duplicate
-    } else if current.has_content_of(event) {
+    } else if same_content {
         Outcome::Unchanged
-    } else if current.order_of(event) == Ordering::Less {
-        Outcome::Stale
     } else {
-        Outcome::Accepted
+        Outcome::Stale
     }
 }
 
@@ -213,6 +218,15 @@ mod tests {
         assert_eq!(effects.outcome, Outcome::Accepted);
         assert_eq!(effects.own, Some(OwnChange { versions: 2, paired: false }));
         assert_eq!(count(&effects), 0, "the old version's count is taken back");
+    }
+
+    #[test]
+    fn a_row_written_over_in_place_is_a_new_version() {
+        let mut cache = StateCache::new(MemoryView::default());
+        run(&mut cache, &version("1", 1, 7));
+        let rewritten = v1::Event { delivery_hash: version("1", 1, 7).delivery_hash, ..version("1", 2, 8) };
+        assert_eq!(run(&mut cache, &rewritten).outcome, Outcome::Accepted);
+        assert_eq!(run(&mut cache, &version("1", 1, 7)).outcome, Outcome::Duplicate);
     }
 
     #[test]

@@ -1,0 +1,147 @@
+//! Commits rows of many epochs of all partitions to the tables, in one commit per table; then trims the outbox.
+//!
+//! A commit comes when its time has come, when enough bytes wait, or when somebody asks. Until it is done the epochs lie in the outbox,
+//! so a crash costs nothing but the work.
+
+use arrow::array::RecordBatch;
+use shiyu_log::Topic;
+use shiyu_log::table::{EpochMark, EpochRows, Snapshot, TableWriter};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::error::FoldError;
+use super::handle::FoldOptions;
+use super::partition::{OutboxTrimmer, state_name};
+
+/// Bytes a unit of the budget stands for.
+const UNIT_BYTES: usize = 1024;
+
+/// What reaches the flusher.
+#[derive(Debug)]
+pub enum Handed {
+    /// Rows of one epoch.
+    Rows(Box<HandedRows>),
+    /// Commit what came before; the answer is the snapshot that shows it.
+    Flush(oneshot::Sender<Snapshot>),
+}
+
+/// Rows of one epoch of one partition.
+#[derive(Debug)]
+pub struct HandedRows {
+    /// Topic that was folded.
+    pub topic: Topic,
+    /// Its partition.
+    pub partition: u32,
+    /// Life of the fold.
+    pub incarnation: u64,
+    /// Epoch.
+    pub epoch: u64,
+    /// Rows by table.
+    pub tables: Vec<(&'static str, RecordBatch)>,
+    /// Room the rows take; given back when the tables have them.
+    pub permit: OwnedSemaphorePermit,
+}
+
+/// Units of the budget rows take: at most half of it, so that whoever waits knows that a commit is due.
+pub fn budget_units(tables: &[(&'static str, RecordBatch)], bytes_max: usize) -> u32 {
+    let bytes: usize = tables.iter().map(|(_, batch)| batch.get_array_memory_size()).sum();
+    bytes.div_ceil(UNIT_BYTES).clamp(1, budget_total(bytes_max) / 2) as u32
+}
+
+/// Units of the whole budget.
+pub fn budget_total(bytes_max: usize) -> usize {
+    (bytes_max / UNIT_BYTES).max(2)
+}
+
+/// Collects rows and commits them.
+#[derive(Debug)]
+pub struct Flusher {
+    tables: TableWriter,
+    trimmers: Vec<OutboxTrimmer>,
+    options: FoldOptions,
+    waiting: Vec<HandedRows>,
+    waiting_units: usize,
+    due: Option<Instant>,
+}
+
+impl Flusher {
+    /// Nothing waits yet.
+    pub fn new(tables: TableWriter, trimmers: Vec<OutboxTrimmer>, options: FoldOptions) -> Self {
+        Self { tables, trimmers, options, waiting: Vec::new(), waiting_units: 0, due: None }
+    }
+
+    /// Runs until every sender is gone, commits what is left, and ends.
+    pub async fn run(mut self, mut receiver: mpsc::Receiver<Handed>) -> Result<(), FoldError> {
+        loop {
+            let due = self.due;
+            let handed = tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    self.commit().await?;
+                    continue;
+                }
+                handed = receiver.recv() => handed,
+            };
+            match handed {
+                Some(Handed::Rows(rows)) => self.take(*rows).await?,
+                Some(Handed::Flush(answer)) => {
+                    self.commit().await?;
+                    // Whoever asked may have gone: nothing is lost by that.
+                    drop(answer.send(self.tables.snapshot().clone()));
+                }
+                None => return self.commit().await,
+            }
+        }
+    }
+
+    async fn take(&mut self, rows: HandedRows) -> Result<(), FoldError> {
+        self.waiting_units += rows.permit.num_permits();
+        self.waiting.push(rows);
+        self.due.get_or_insert_with(|| Instant::now() + self.options.flush_interval);
+        let full = budget_total(self.options.unflushed_bytes_max) / 2;
+        if self.waiting_units >= full.min(budget_total(self.options.flush_bytes)) {
+            self.commit().await?;
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<(), FoldError> {
+        self.due = None;
+        self.waiting_units = 0;
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let mut permits = Vec::with_capacity(self.waiting.len());
+        let mut epochs = Vec::with_capacity(self.waiting.len());
+        let mut rows = Vec::with_capacity(self.waiting.len());
+        for handed in self.waiting.drain(..) {
+            epochs.push((handed.topic, handed.partition, handed.epoch));
+            permits.push(handed.permit);
+            let mark = EpochMark {
+                partition: state_name(handed.topic, handed.partition),
+                incarnation: handed.incarnation,
+                epoch: handed.epoch,
+            };
+            rows.push(EpochRows { mark, rows: handed.tables });
+        }
+        self.tables.commit(&rows).await?;
+        drop(rows);
+        drop(permits);
+        metrics::histogram!("shiyu_fold_flush_seconds").record(begun.elapsed().as_secs_f64());
+        metrics::counter!("shiyu_fold_flushed_epochs").increment(epochs.len() as u64);
+        self.trim(epochs).await
+    }
+
+    async fn trim(&self, epochs: Vec<(Topic, u32, u64)>) -> Result<(), FoldError> {
+        let trimmers = self.trimmers.clone();
+        tokio::task::spawn_blocking(move || {
+            for trimmer in &trimmers {
+                let own = epochs.iter().filter(|(topic, partition, _)| trimmer.is_of(*topic, *partition));
+                trimmer.trim(own.map(|(_, _, epoch)| *epoch))?;
+            }
+            Ok(())
+        })
+        .await?
+    }
+}

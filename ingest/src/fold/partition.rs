@@ -1,0 +1,344 @@
+//! An open partition: its committed state, its place in the log, and the one commit per epoch.
+//!
+//! Keys in the state store: `records`: `r` feed 0 id, `g` feed 0 match key, `x` rejection; `meta`: `head`, `counts`; `outbox`: the epoch,
+//! big-endian.
+
+use std::hash::{BuildHasher, RandomState};
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use prost::Message;
+use shiyu_log::state::{Filter, PartitionState, Space, StateBatch};
+use shiyu_log::{EventLog, LogError, Topic};
+
+use super::cache::{Change, StateView};
+use super::count::FeedCounts;
+use super::epoch::EpochRecord;
+use super::error::FoldError;
+use super::events::EventFold;
+use super::rejections::RejectionFold;
+
+/// Keys a new filter is made for, at least.
+const FILTER_KEYS_MIN: usize = 1 << 18;
+
+const HEAD: &[u8] = b"head";
+const COUNTS: &[u8] = b"counts";
+
+/// Where the fold of a partition stands; part of every commit.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+struct Head {
+    /// The log it is folded from.
+    #[prost(fixed64, tag = "1")]
+    log: u64,
+    /// This life of the fold.
+    #[prost(fixed64, tag = "2")]
+    incarnation: u64,
+    /// Offset of the next record.
+    #[prost(uint64, tag = "3")]
+    offset: u64,
+    /// Epochs committed.
+    #[prost(uint64, tag = "4")]
+    epoch: u64,
+    /// Case changes made.
+    #[prost(uint64, tag = "5")]
+    sequence: u64,
+    /// Microseconds since 1970 UTC.
+    #[prost(sint64, tag = "6")]
+    watermark_us: i64,
+    /// Epochs whose changes of counts were in the log when this was committed.
+    #[prost(uint64, tag = "7")]
+    cells_epoch: u64,
+}
+
+/// A committed epoch and what is to be made of it.
+#[derive(Debug)]
+pub struct Epoch {
+    /// Its number, from 1.
+    pub number: u64,
+    /// What it did.
+    pub record: EpochRecord,
+    /// Rows by table.
+    pub tables: Vec<(&'static str, RecordBatch)>,
+    /// Whether its changes of counts are known to be in the log.
+    pub cells_appended: bool,
+    /// Totals behind it.
+    pub counts: FeedCounts,
+    /// Microseconds since 1970 UTC.
+    pub watermark_us: i64,
+}
+
+/// An open partition.
+#[derive(Debug)]
+pub struct Partition {
+    topic: Topic,
+    number: u32,
+    state: PartitionState,
+    head: Head,
+    counts: FeedCounts,
+    folding: Folding,
+}
+
+/// The two kinds of fold.
+#[derive(Debug)]
+enum Folding {
+    Events(Box<EventFold<FilteredView>>),
+    Rejections(Box<RejectionFold<FilteredView>>),
+}
+
+/// Name of a partition's state, also in the tables' commits.
+pub fn state_name(topic: Topic, number: u32) -> String {
+    match topic {
+        Topic::Rejections => format!("rejections-{number}"),
+        _ => format!("events-{number}"),
+    }
+}
+
+impl Partition {
+    /// Opens the state of a partition, or begins a new one. Blocks.
+    pub fn open(log: &dyn EventLog, state: PartitionState, topic: Topic, number: u32) -> Result<Self, FoldError> {
+        let head = match state.get(Space::Meta, HEAD)? {
+            Some(bytes) => decode::<Head>(&bytes, "the head of a partition")?,
+            None => Head {
+                log: log.incarnation(),
+                // The keys of RandomState come from the system's random source.
+                incarnation: RandomState::new().hash_one((topic, number)),
+                watermark_us: i64::MIN,
+                ..Head::default()
+            },
+        };
+        let counts = match state.get(Space::Meta, COUNTS)? {
+            Some(bytes) => decode(&bytes, "the totals of a partition")?,
+            None => FeedCounts::default(),
+        };
+        let view = FilteredView::open(state.clone())?;
+        let folding = match topic {
+            Topic::Rejections => Folding::Rejections(Box::new(RejectionFold::new(number, view))),
+            _ => Folding::Events(Box::new(EventFold::new(number, view, head.watermark_us))),
+        };
+        let partition = Self { topic, number, state, head, counts, folding };
+        let (start, end) = log.range(topic, number);
+        if partition.head.log != log.incarnation() {
+            return Err(partition.foreign("its state was folded from another log".to_owned()));
+        }
+        if partition.head.offset < start || partition.head.offset > end {
+            let offset = partition.head.offset;
+            return Err(partition.foreign(format!("its state is at offset {offset}, the log holds [{start}, {end})")));
+        }
+        Ok(partition)
+    }
+
+    /// The topic.
+    pub fn topic(&self) -> Topic {
+        self.topic
+    }
+
+    /// Number of the partition.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// This life of the fold.
+    pub fn incarnation(&self) -> u64 {
+        self.head.incarnation
+    }
+
+    /// Offset of the next record.
+    pub fn offset(&self) -> u64 {
+        self.head.offset
+    }
+
+    /// Totals so far.
+    pub fn counts(&self) -> &FeedCounts {
+        &self.counts
+    }
+
+    /// Microseconds since 1970 UTC.
+    pub fn watermark_us(&self) -> i64 {
+        self.head.watermark_us
+    }
+
+    /// An error about this partition.
+    pub fn foreign(&self, problem: String) -> FoldError {
+        FoldError::Foreign { topic: self.topic.name(), partition: self.number, problem }
+    }
+
+    /// Folds the next records of the log as one epoch: one synced commit. Blocks.
+    pub fn fold(&mut self, values: &[Bytes]) -> Result<Epoch, FoldError> {
+        let number = self.head.epoch + 1;
+        let (changes, record) = self.apply(values, number)?;
+        self.head.offset = record.next_offset();
+        self.head.epoch = number;
+        self.head.sequence += record.case_changes();
+
+        let mut batch = StateBatch::new();
+        let mut fresh = Vec::with_capacity(changes.len());
+        for (key, value) in changes {
+            match value {
+                Some(value) => {
+                    fresh.push(hash(&key));
+                    batch.put(Space::Records, key, value);
+                }
+                None => batch.delete(Space::Records, key),
+            }
+        }
+        batch.put(Space::Meta, HEAD, self.head.encode_to_vec());
+        batch.put(Space::Meta, COUNTS, self.counts.encode_to_vec());
+        batch.put(Space::Outbox, number.to_be_bytes(), record.to_blob()?);
+        self.state.commit(batch)?;
+        self.view_mut().learn(&fresh)?;
+
+        Ok(self.epoch(number, record, false))
+    }
+
+    fn apply(&mut self, values: &[Bytes], epoch: u64) -> Result<(Vec<Change>, EpochRecord), FoldError> {
+        match &mut self.folding {
+            Folding::Events(fold) => {
+                fold.begin(self.head.offset, self.head.sequence);
+                for value in values {
+                    fold.apply(value, &mut self.counts)?;
+                }
+                self.head.watermark_us = fold.watermark_us();
+                Ok(fold.end(self.head.incarnation, epoch))
+            }
+            Folding::Rejections(fold) => {
+                fold.begin(self.head.offset);
+                for value in values {
+                    fold.apply(value, &mut self.counts)?;
+                }
+                Ok(fold.end())
+            }
+        }
+    }
+
+    fn epoch(&mut self, number: u64, record: EpochRecord, cells_appended: bool) -> Epoch {
+        let tables = match &mut self.folding {
+            Folding::Events(fold) => fold.rows_mut().finish(),
+            Folding::Rejections(fold) => fold.rows_mut().finish(),
+        };
+        let counts = self.counts.clone();
+        Epoch { number, record, tables, cells_appended, counts, watermark_us: self.head.watermark_us }
+    }
+
+    /// Committed epochs whose rows the tables may not have, in order. Blocks.
+    pub fn outbox(&self) -> Result<Vec<(u64, EpochRecord)>, FoldError> {
+        let entries = self.state.prefix(Space::Outbox, b"")?;
+        entries
+            .into_iter()
+            .map(|(key, blob)| {
+                let number = key.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| FoldError::Outbox {
+                    epoch: 0,
+                    problem: format!("its key has {} bytes", key.len()),
+                })?;
+                Ok((number, EpochRecord::from_blob(number, &blob)?))
+            })
+            .collect()
+    }
+
+    /// Makes a committed epoch's rows again from its records of the log. Blocks.
+    pub fn replay(&mut self, number: u64, record: EpochRecord, values: &[Bytes]) -> Result<Epoch, FoldError> {
+        let made = match &mut self.folding {
+            Folding::Events(fold) => record.replay_events(values, fold.rows_mut()),
+            Folding::Rejections(fold) => record.replay_rejections(values, fold.rows_mut()),
+        };
+        made.map_err(|source| FoldError::Record {
+            topic: self.topic.name(),
+            partition: self.number,
+            offset: record.first_offset,
+            source,
+        })?;
+        Ok(self.epoch(number, record, number <= self.head.cells_epoch))
+    }
+
+    /// Changes of counts up to this epoch are in the log; the next commit says so.
+    pub fn note_cells_appended(&mut self, epoch: u64) {
+        self.head.cells_epoch = self.head.cells_epoch.max(epoch);
+    }
+
+    /// What takes epochs out of the outbox once the tables have them.
+    pub fn trimmer(&self) -> OutboxTrimmer {
+        OutboxTrimmer { topic: self.topic, number: self.number, state: self.state.clone() }
+    }
+
+    fn view_mut(&mut self) -> &mut FilteredView {
+        match &mut self.folding {
+            Folding::Events(fold) => fold.view_mut(),
+            Folding::Rejections(fold) => fold.view_mut(),
+        }
+    }
+}
+
+fn decode<T: Message + Default>(bytes: &[u8], what: &'static str) -> Result<T, FoldError> {
+    T::decode(bytes).map_err(|source| FoldError::State { what, source })
+}
+
+/// Takes epochs out of a partition's outbox.
+#[derive(Debug, Clone)]
+pub struct OutboxTrimmer {
+    topic: Topic,
+    number: u32,
+    state: PartitionState,
+}
+
+impl OutboxTrimmer {
+    /// Whether it is this partition's.
+    pub fn is_of(&self, topic: Topic, number: u32) -> bool {
+        self.topic == topic && self.number == number
+    }
+
+    /// Takes epochs out, in one commit. Blocks.
+    pub fn trim(&self, epochs: impl Iterator<Item = u64>) -> Result<(), LogError> {
+        let mut batch = StateBatch::new();
+        for epoch in epochs {
+            batch.delete(Space::Outbox, epoch.to_be_bytes());
+        }
+        if batch.is_empty() { Ok(()) } else { self.state.commit(batch) }
+    }
+}
+
+/// The committed states, with a filter in memory that knows most of the keys that are surely new.
+#[derive(Debug)]
+struct FilteredView {
+    state: PartitionState,
+    filter: Filter,
+}
+
+impl FilteredView {
+    fn open(state: PartitionState) -> Result<Self, FoldError> {
+        let filter = filter_of(&state)?;
+        Ok(Self { state, filter })
+    }
+
+    /// Keys that were just committed. Keys written again count again, so the filter is made anew now and then.
+    fn learn(&mut self, hashes: &[u64]) -> Result<(), FoldError> {
+        for &hash in hashes {
+            if !self.filter.maybe_contains(hash) {
+                self.filter.insert(hash);
+            }
+        }
+        if self.filter.is_full() {
+            self.filter = filter_of(&self.state)?;
+        }
+        Ok(())
+    }
+}
+
+impl StateView for FilteredView {
+    fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, FoldError> {
+        if self.filter.maybe_contains(hash(key)) { Ok(self.state.get(Space::Records, key)?) } else { Ok(None) }
+    }
+}
+
+/// A filter of all committed keys, with room for as many again and more.
+fn filter_of(state: &PartitionState) -> Result<Filter, FoldError> {
+    let mut hashes = Vec::new();
+    state.for_each_key(Space::Records, |key| hashes.push(hash(key)))?;
+    let mut filter = Filter::with_capacity((hashes.len() * 4).max(FILTER_KEYS_MIN));
+    for hash in hashes {
+        filter.insert(hash);
+    }
+    Ok(filter)
+}
+
+fn hash(key: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(key)
+}
