@@ -10,10 +10,12 @@
 //! - [`rejection`]: or it becomes a rejection
 //! - [`hash`]: when two versions are the same
 //! - [`seal`]: originals of rejected records, encrypted
+//! - [`city`]: the door of a feed of a city folder
 //!
 //! One bad row never stops the others. Where a delivery is cut does not change what its rows become. What the door leaves to the
 //! pipeline, because it needs the clock: `received_at` and the refusal of times in the future.
 
+mod city;
 mod event;
 mod hash;
 mod mapping;

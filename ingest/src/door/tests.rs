@@ -1,12 +1,14 @@
 //! The door as a whole: manifests like the shipped ones, records like the cities'.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use shiyu_connectors::Delivery;
 use shiyu_connectors::contract::MalformedRow;
 use shiyu_schemas::city::manifest::FeedManifest;
+use shiyu_schemas::city::{City, FolderFiles};
 use shiyu_schemas::place::LatLng;
 use shiyu_schemas::place::datum::wgs84_to_gcj02;
 use shiyu_schemas::v1;
@@ -551,6 +553,75 @@ fn a_batch_with_other_columns_is_read_by_name() {
         (only(&output).text.as_str(), only(&output).record_id.as_str()),
         ("", "1")
     );
+}
+
+/// A city folder in memory.
+struct Folder(Vec<(&'static str, String)>);
+
+impl FolderFiles for Folder {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        let file = self.0.iter().find(|(name, _)| *name == path);
+        file.map(|(_, text)| text.clone().into_bytes())
+            .ok_or_else(|| "no such file".to_owned())
+    }
+
+    fn list(&self, folder: &str) -> Vec<String> {
+        self.0
+            .iter()
+            .filter_map(|(name, _)| name.strip_prefix(folder)?.strip_prefix('/'))
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+fn city(hotline: &str) -> City {
+    let folder = Folder(vec![
+        (
+            "city.yaml",
+            "city: test\ntitle: Test\nzone: Asia/Shanghai\nbounds: [32.3, 114.5, 32.9, 115.4]\ncategories: city\n"
+                .to_owned(),
+        ),
+        ("feeds/hotline.yaml", hotline.trim_start().to_owned()),
+        (
+            "categories/city.csv",
+            "code,parent,name,name_zh,severity\nnoise,,Noise,噪音,2\nnoise.night,noise,At night,夜间,\n".to_owned(),
+        ),
+        (
+            "categories/city.hotline.csv",
+            "source,code\n夜间*,noise.night\n噪音,noise\n".to_owned(),
+        ),
+    ]);
+    City::load(&folder, &BTreeMap::new()).unwrap()
+}
+
+#[test]
+fn a_citys_crosswalk_gives_the_category_and_its_inherited_severity() {
+    let city = city(HOTLINE);
+    let door = Door::compile(&city.feeds[0], &city, Arc::new(AesSealer::new(&[1; 32]))).unwrap();
+    let output = process(&door, &[row(&[(6, Some("夜间施工"))])]);
+    let event = only(&output);
+    assert_eq!(
+        (event.category.as_str(), event.severity, event.revision),
+        ("noise.night", 2, city.revision)
+    );
+}
+
+#[test]
+fn a_planning_error_names_file_line_and_column() {
+    let broken = HOTLINE.replace("  address: address", "  address: adress");
+    let line = broken
+        .trim_start()
+        .lines()
+        .position(|line| line.contains("adress"))
+        .unwrap()
+        + 1;
+    let city = city(&broken);
+    let errors = Door::compile(&city.feeds[0], &city, Arc::new(AesSealer::new(&[1; 32])))
+        .err()
+        .unwrap();
+    let told = errors.to_string();
+    assert!(told.starts_with(&format!("feeds/hotline.yaml:{line}:3: ")), "{told}");
+    assert!(told.contains("adress"), "{told}");
 }
 
 #[test]
