@@ -35,7 +35,12 @@ pub struct StateCache<V> {
 impl<V: StateView> StateCache<V> {
     /// Nothing held yet.
     pub fn new(view: V) -> Self {
-        Self { view, records: Held::default(), groups: Held::default(), key: Vec::new() }
+        Self {
+            view,
+            records: Held::default(),
+            groups: Held::default(),
+            key: Vec::new(),
+        }
     }
 
     /// Where the states come from.
@@ -62,7 +67,9 @@ impl<V: StateView> StateCache<V> {
     /// The group of a match key; one never seen is empty.
     pub fn find_group(&mut self, feed: &str, match_key: &str) -> Result<GroupSlot, FoldError> {
         write_key(&mut self.key, b'g', feed, match_key);
-        self.groups.find(&self.key, &mut self.view, "a match key").map(GroupSlot)
+        self.groups
+            .find(&self.key, &mut self.view, "a match key")
+            .map(GroupSlot)
     }
 
     /// Changes it.
@@ -102,7 +109,10 @@ struct Held<T> {
 
 impl<T> Default for Held<T> {
     fn default() -> Self {
-        Self { slots: HashMap::default(), entries: Vec::new() }
+        Self {
+            slots: HashMap::default(),
+            entries: Vec::new(),
+        }
     }
 }
 

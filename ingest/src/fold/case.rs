@@ -13,7 +13,7 @@ use shiyu_schemas::lifecycle::is_open;
 use shiyu_schemas::v1::{self, CaseState, EventKind, TimePrecision};
 
 use super::cell::{CellDelta, CellKey};
-use super::rows::json_object;
+use super::columns::json_object;
 
 /// Deliveries remembered per record. An older one that comes again is `unchanged` or `stale` instead of `duplicate`; it is never
 /// counted twice.
@@ -138,7 +138,11 @@ pub struct Standing {
 impl Standing {
     /// How the event's case stands, once the match key's group has said whether it is paired.
     pub fn of(event: &v1::Event, paired: bool) -> Self {
-        Self { kind: event.kind(), state: event.state(), paired }
+        Self {
+            kind: event.kind(),
+            state: event.state(),
+            paired,
+        }
     }
 
     /// Whether this is a correction row that cancels another record.
@@ -198,7 +202,11 @@ impl RecordState {
             state: event.state,
             severity: event.severity,
             cell: parent_at_nine(event.cell),
-            hour_us: if day_only { event.occurred_at_us } else { event.occurred_at_us.div_euclid(HOUR_US) * HOUR_US },
+            hour_us: if day_only {
+                event.occurred_at_us
+            } else {
+                event.occurred_at_us.div_euclid(HOUR_US) * HOUR_US
+            },
             day_only,
             category: event.category.clone(),
             channel: event.channel,
@@ -211,13 +219,20 @@ impl RecordState {
 
     /// How an event's version stands to the current one: by source version, source time, content, kind; never by arrival.
     pub fn order_of(&self, event: &v1::Event) -> Ordering {
-        (event.source_version, event.updated_at_us, event.content_hash_high, event.content_hash_low, event.kind).cmp(&(
-            self.source_version,
-            self.updated_at_us,
-            self.content_hash_high,
-            self.content_hash_low,
-            self.kind,
-        ))
+        (
+            event.source_version,
+            event.updated_at_us,
+            event.content_hash_high,
+            event.content_hash_low,
+            event.kind,
+        )
+            .cmp(&(
+                self.source_version,
+                self.updated_at_us,
+                self.content_hash_high,
+                self.content_hash_low,
+                self.kind,
+            ))
     }
 
     /// Whether the event says what the current version says.
@@ -240,7 +255,11 @@ impl RecordState {
 
     /// How the case stands now.
     pub fn standing(&self) -> Standing {
-        Standing { kind: self.kind(), state: self.state(), paired: self.paired }
+        Standing {
+            kind: self.kind(),
+            state: self.state(),
+            paired: self.paired,
+        }
     }
 
     /// The match key and the side on which the record stands there; none where it can neither cancel nor be cancelled.
@@ -301,7 +320,10 @@ impl Description {
 
 /// Writes the areas of an event as JSON, level to code, levels sorted; nothing where there are none.
 pub fn areas_json(event: &v1::Event, json: &mut Vec<u8>) {
-    json_object(event.areas.iter().map(|area| (area.level.as_str(), area.code.as_str())), json);
+    json_object(
+        event.areas.iter().map(|area| (area.level.as_str(), area.code.as_str())),
+        json,
+    );
 }
 
 fn is_day_only(precision: TimePrecision) -> bool {
@@ -338,7 +360,10 @@ mod tests {
 
     #[test]
     fn a_date_only_event_keeps_the_start_of_its_local_day() {
-        let event = v1::Event { time_precision: TimePrecision::Day.into(), ..order(CaseState::Filed) };
+        let event = v1::Event {
+            time_precision: TimePrecision::Day.into(),
+            ..order(CaseState::Filed)
+        };
         let record = RecordState::of(&event);
         assert!(record.day_only);
         assert_eq!(record.hour_us, -1);
@@ -353,7 +378,9 @@ mod tests {
 
     #[test]
     fn a_closed_case_is_counted_but_not_open() {
-        let delta = RecordState::of(&order(CaseState::Closed)).delta(-1).expect("it is counted");
+        let delta = RecordState::of(&order(CaseState::Closed))
+            .delta(-1)
+            .expect("it is counted");
         assert_eq!((delta.count, delta.open, delta.severity), (-1, 0, -3));
     }
 
@@ -369,7 +396,9 @@ mod tests {
 
     #[test]
     fn a_cell_of_resolution_11_counts_in_its_parent_at_9() {
-        let cell = h3o::LatLng::new(41.88, -87.63).expect("a place").to_cell(Resolution::Eleven);
+        let cell = h3o::LatLng::new(41.88, -87.63)
+            .expect("a place")
+            .to_cell(Resolution::Eleven);
         let parent = CellIndex::try_from(parent_at_nine(u64::from(cell) as i64) as u64).expect("a cell");
         assert_eq!(parent.resolution(), Resolution::Nine);
         assert_eq!(parent_at_nine(0), 0);

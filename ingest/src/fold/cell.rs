@@ -80,13 +80,21 @@ mod tests {
             origin: 1,
             place_precision: 1,
         };
-        CellDelta { key, count, open: count, severity: 2 * count }
+        CellDelta {
+            key,
+            count,
+            open: count,
+            severity: 2 * count,
+        }
     }
 
     #[test]
     fn what_cancels_out_leaves_no_row() {
         let changes = sum(vec![delta(2, 1), delta(1, 1), delta(2, -1), delta(1, 1)]);
         assert_eq!(changes.len(), 1);
-        assert_eq!((changes[0].cell, changes[0].count, changes[0].open, changes[0].severity), (1, 2, 2, 4));
+        assert_eq!(
+            (changes[0].cell, changes[0].count, changes[0].open, changes[0].severity),
+            (1, 2, 2, 4)
+        );
     }
 }

@@ -70,7 +70,8 @@ impl EpochRecord {
         if let Some(own) = effects.own {
             self.own.push(u64::from(own.versions) << 1 | u64::from(own.paired));
         }
-        self.others.extend(effects.others.drain(..).map(|change| IndexedChange { index, change }));
+        self.others
+            .extend(effects.others.drain(..).map(|change| IndexedChange { index, change }));
     }
 
     /// As a blob of the outbox.
@@ -85,7 +86,10 @@ impl EpochRecord {
 
     fn damaged(&self, problem: &dyn std::fmt::Display) -> FoldError {
         let epoch = self.cells.as_ref().map_or(0, |cells| cells.epoch);
-        FoldError::Outbox { epoch, problem: problem.to_string() }
+        FoldError::Outbox {
+            epoch,
+            problem: problem.to_string(),
+        }
     }
 
     /// From a blob of the outbox.
@@ -117,14 +121,13 @@ impl EpochRecord {
                 continue;
             }
             let event = v1::Event::decode(value.clone())?;
-            rows.push_event(&event, outcome);
-            if outcome == Outcome::Accepted
-                && let Some(&packed) = own.next()
-            {
-                let change = OwnChange { versions: (packed >> 1) as u32, paired: packed & 1 == 1 };
-                rows.push_own(&event, change, sequence);
-                sequence += 1;
-            }
+            let packed = if outcome == Outcome::Accepted { own.next() } else { None };
+            let change = packed.map(|packed| OwnChange {
+                versions: (packed >> 1) as u32,
+                paired: packed & 1 == 1,
+            });
+            rows.push(&event, outcome, change, sequence);
+            sequence += u64::from(change.is_some());
             while let Some(other) = others.next_if(|other| other.index as usize == index) {
                 rows.push_other(&event.feed, &other.change, sequence);
                 sequence += 1;
@@ -169,7 +172,12 @@ mod tests {
 
     #[test]
     fn a_damaged_blob_is_refused() {
-        let blob = EpochRecord { outcomes: vec![1; 100], ..EpochRecord::default() }.to_blob().unwrap();
+        let blob = EpochRecord {
+            outcomes: vec![1; 100],
+            ..EpochRecord::default()
+        }
+        .to_blob()
+        .unwrap();
         assert!(EpochRecord::from_blob(1, &blob[..3]).is_err());
         assert!(EpochRecord::from_blob(1, &blob[..blob.len() - 3]).is_err());
         assert!(EpochRecord::from_blob(1, &[9, 0, 0, 0, 0, 0]).is_err());

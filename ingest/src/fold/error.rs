@@ -13,7 +13,9 @@ pub enum FoldError {
     #[error(transparent)]
     Log(Arc<LogError>),
     /// A record of the log is not what its topic holds.
-    #[error("cannot decode {topic} partition {partition} offset {offset}: it was written by a newer version, or by another program")]
+    #[error(
+        "cannot decode {topic} partition {partition} offset {offset}: it was written by a newer version, or by another program"
+    )]
     Record {
         /// Topic's name.
         topic: &'static str,
@@ -89,6 +91,8 @@ impl From<LogError> for FoldError {
 
 impl From<tokio::task::JoinError> for FoldError {
     fn from(error: tokio::task::JoinError) -> Self {
-        Self::Task { problem: error.to_string() }
+        Self::Task {
+            problem: error.to_string(),
+        }
     }
 }

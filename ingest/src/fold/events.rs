@@ -59,7 +59,11 @@ impl<V: StateView> EventFold<V> {
 
     /// Starts an epoch at an offset; its first case change has the number `sequence`.
     pub fn begin(&mut self, first_offset: u64, sequence: u64) {
-        self.record = EpochRecord { first_offset, sequence, ..EpochRecord::default() };
+        self.record = EpochRecord {
+            first_offset,
+            sequence,
+            ..EpochRecord::default()
+        };
     }
 
     /// Applies the next record of the partition.
@@ -83,12 +87,9 @@ impl<V: StateView> EventFold<V> {
         let ahead_us = event.received_at_us.saturating_add(AHEAD_MAX.as_micros() as i64);
         self.watermark_us = self.watermark_us.max(event.occurred_at_us.min(ahead_us));
 
-        self.rows.push_event(&event, effects.outcome);
         let mut sequence = self.record.sequence + self.record.case_changes();
-        if let Some(own) = effects.own {
-            self.rows.push_own(&event, own, sequence);
-            sequence += 1;
-        }
+        self.rows.push(&event, effects.outcome, effects.own, sequence);
+        sequence += u64::from(effects.own.is_some());
         for other in &effects.others {
             self.rows.push_other(&event.feed, other, sequence);
             sequence += 1;

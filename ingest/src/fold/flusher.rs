@@ -67,7 +67,14 @@ pub struct Flusher {
 impl Flusher {
     /// Nothing waits yet.
     pub fn new(tables: TableWriter, trimmers: Vec<OutboxTrimmer>, options: FoldOptions) -> Self {
-        Self { tables, trimmers, options, waiting: Vec::new(), waiting_units: 0, due: None }
+        Self {
+            tables,
+            trimmers,
+            options,
+            waiting: Vec::new(),
+            waiting_units: 0,
+            due: None,
+        }
     }
 
     /// Runs until every sender is gone, commits what is left, and ends.
@@ -97,7 +104,8 @@ impl Flusher {
     async fn take(&mut self, rows: HandedRows) -> Result<(), FoldError> {
         self.waiting_units += rows.permit.num_permits();
         self.waiting.push(rows);
-        self.due.get_or_insert_with(|| Instant::now() + self.options.flush_interval);
+        self.due
+            .get_or_insert_with(|| Instant::now() + self.options.flush_interval);
         let full = budget_total(self.options.unflushed_bytes_max) / 2;
         if self.waiting_units >= full.min(budget_total(self.options.flush_bytes)) {
             self.commit().await?;
@@ -123,7 +131,10 @@ impl Flusher {
                 incarnation: handed.incarnation,
                 epoch: handed.epoch,
             };
-            rows.push(EpochRows { mark, rows: handed.tables });
+            rows.push(EpochRows {
+                mark,
+                rows: handed.tables,
+            });
         }
         self.tables.commit(&rows).await?;
         drop(rows);
@@ -137,7 +148,9 @@ impl Flusher {
         let trimmers = self.trimmers.clone();
         tokio::task::spawn_blocking(move || {
             for trimmer in &trimmers {
-                let own = epochs.iter().filter(|(topic, partition, _)| trimmer.is_of(*topic, *partition));
+                let own = epochs
+                    .iter()
+                    .filter(|(topic, partition, _)| trimmer.is_of(*topic, *partition));
                 trimmer.trim(own.map(|(_, _, epoch)| *epoch))?;
             }
             Ok(())

@@ -50,8 +50,8 @@ impl Default for FoldOptions {
             flush_bytes: 64 << 20,
             unflushed_bytes_max: 128 << 20,
             epoch_interval: Duration::from_millis(20),
-            epoch_records: 50_000,
-            epoch_bytes: 32 << 20,
+            epoch_records: 16_384,
+            epoch_bytes: 16 << 20,
             read_bytes: 8 << 20,
             outcomes_kept: 1 << 20,
         }
@@ -77,7 +77,10 @@ impl Fold {
         let trimmers = opened.iter().map(Partition::trimmer).collect();
         let (sender, receiver) = mpsc::channel(QUEUED_EPOCHS);
         let budget = Arc::new(Semaphore::new(budget_total(options.unflushed_bytes_max)));
-        let ending = Arc::new(Ending { stop: CancellationToken::new(), failure: OnceLock::new() });
+        let ending = Arc::new(Ending {
+            stop: CancellationToken::new(),
+            failure: OnceLock::new(),
+        });
 
         let flusher = Flusher::new(tables, trimmers, options.clone());
         let flusher = tokio::spawn(watched(ending.clone(), flusher.run(receiver)));
@@ -97,7 +100,14 @@ impl Fold {
             workers.push(tokio::spawn(watched(ending.clone(), worker.run(partition))));
         }
         let stop = ending.stop.clone().drop_guard();
-        Ok(FoldHandle { progress, sender, ending, workers, flusher, _stop: stop })
+        Ok(FoldHandle {
+            progress,
+            sender,
+            ending,
+            workers,
+            flusher,
+            _stop: stop,
+        })
     }
 }
 
@@ -160,7 +170,10 @@ impl FoldHandle {
             .iter()
             .find(|progress| progress.topic() == topic && progress.partition() == partition)
             .map(AsRef::as_ref)
-            .ok_or(FoldError::UnknownPartition { topic: topic.name(), partition })
+            .ok_or(FoldError::UnknownPartition {
+                topic: topic.name(),
+                partition,
+            })
     }
 
     /// Waits for something of the fold, but not beyond the fold's end.
@@ -189,14 +202,18 @@ impl FoldHandle {
         next_offset: u64,
     ) -> Result<Vec<v1::Outcome>, FoldError> {
         self.settled(Topic::Events, partition, next_offset).await?;
-        self.progress(Topic::Events, partition)?.outcomes(first_offset, next_offset)
+        self.progress(Topic::Events, partition)?
+            .outcomes(first_offset, next_offset)
     }
 
     /// Commits everything applied so far to the tables; the snapshot that shows it is published when this returns.
     pub async fn flush(&self) -> Result<Snapshot, FoldError> {
         let (answer, answered) = oneshot::channel();
         self.until_end(async {
-            self.sender.send(Handed::Flush(answer)).await.map_err(|_closed| FoldError::Stopped)?;
+            self.sender
+                .send(Handed::Flush(answer))
+                .await
+                .map_err(|_closed| FoldError::Stopped)?;
             answered.await.map_err(|_closed| FoldError::Stopped)
         })
         .await
@@ -213,8 +230,14 @@ impl FoldHandle {
 
     /// The least watermark of the partitions that have seen events, microseconds since 1970 UTC; none before the first event.
     pub fn watermark_us(&self) -> Option<i64> {
-        let events = self.progress.iter().filter(|progress| progress.topic() == Topic::Events);
-        events.map(|progress| progress.watermark_us()).filter(|watermark| *watermark != i64::MIN).min()
+        let events = self
+            .progress
+            .iter()
+            .filter(|progress| progress.topic() == Topic::Events);
+        events
+            .map(|progress| progress.watermark_us())
+            .filter(|watermark| *watermark != i64::MIN)
+            .min()
     }
 
     /// Waits until the fold ends by itself, and says why.

@@ -15,7 +15,11 @@ use super::step::step;
 
 /// A small world, so that versions, withdrawals and corrections meet often. The content decides everything but the order key.
 pub(super) fn event(record: u8, version: i64, content: u8, kind: EventKind) -> v1::Event {
-    let match_key = if content % 3 == 0 { String::new() } else { format!("key-{}", content % 2) };
+    let match_key = if content.is_multiple_of(3) {
+        String::new()
+    } else {
+        format!("key-{}", content % 2)
+    };
     let state = match content % 5 {
         0 => CaseState::Closed,
         1 => CaseState::Duplicate,
@@ -37,7 +41,7 @@ pub(super) fn event(record: u8, version: i64, content: u8, kind: EventKind) -> v
         occurred_at_us: i64::from(content) * 1_800_000_000,
         time_precision: TimePrecision::Minute.into(),
         place_precision: PlacePrecision::Block.into(),
-        cell: if content == 0 { 0 } else { 0x8b26_64c1_ac4c_fff_i64 },
+        cell: if content == 0 { 0 } else { 0x08b2_664c_1ac4_cfff },
         ..v1::Event::default()
     }
 }
@@ -48,7 +52,8 @@ fn any_event() -> impl Strategy<Value = v1::Event> {
         1 => Just(EventKind::Withdraw),
         3 => Just(EventKind::Cancel),
     ];
-    (0..8_u8, 0..4_i64, 0..6_u8, kind).prop_map(|(record, version, content, kind)| event(record, version, content, kind))
+    (0..8_u8, 0..4_i64, 0..6_u8, kind)
+        .prop_map(|(record, version, content, kind)| event(record, version, content, kind))
 }
 
 /// Events with repeats, and the same events in another order.
@@ -86,13 +91,23 @@ fn fold(events: &[v1::Event], epoch_records: usize) -> Folded {
     let states = cache.view_mut().bytes.iter().map(|(key, bytes)| {
         let bytes = if key[0] == b'r' {
             let state = RecordState::decode(bytes.as_slice()).unwrap();
-            RecordState { deliveries: Vec::new(), versions: 1, ..state }.encode_to_vec()
+            RecordState {
+                deliveries: Vec::new(),
+                versions: 1,
+                ..state
+            }
+            .encode_to_vec()
         } else {
             bytes.clone()
         };
         (key.clone(), bytes)
     });
-    Folded { states: states.collect(), cells: cell::sum(deltas), matched, waiting }
+    Folded {
+        states: states.collect(),
+        cells: cell::sum(deltas),
+        matched,
+        waiting,
+    }
 }
 
 fn records(folded: &Folded) -> impl Iterator<Item = RecordState> {

@@ -7,6 +7,7 @@
 //! - [`cache`]: the states an epoch touches, between the step and the store
 //! - [`step`]: the pure step, one event at a time
 //! - [`count`]: durable totals per feed
+//! - `columns`: rows of one table in the making
 //! - [`rows`]: what the step did, as Arrow rows of the stored tables
 //! - [`epoch`]: what one epoch did, small enough to lie in the outbox until the tables have it
 //! - [`partition`]: an open partition: its state, its place in the log, its one commit
@@ -22,6 +23,7 @@
 pub mod cache;
 pub mod case;
 pub mod cell;
+mod columns;
 pub mod count;
 pub mod epoch;
 pub mod error;

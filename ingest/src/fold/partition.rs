@@ -115,14 +115,23 @@ impl Partition {
             Topic::Rejections => Folding::Rejections(Box::new(RejectionFold::new(number, view))),
             _ => Folding::Events(Box::new(EventFold::new(number, view, head.watermark_us))),
         };
-        let partition = Self { topic, number, state, head, counts, folding };
+        let partition = Self {
+            topic,
+            number,
+            state,
+            head,
+            counts,
+            folding,
+        };
         let (start, end) = log.range(topic, number);
         if partition.head.log != log.incarnation() {
             return Err(partition.foreign("its state was folded from another log".to_owned()));
         }
         if partition.head.offset < start || partition.head.offset > end {
             let offset = partition.head.offset;
-            return Err(partition.foreign(format!("its state is at offset {offset}, the log holds [{start}, {end})")));
+            return Err(partition.foreign(format!(
+                "its state is at offset {offset}, the log holds [{start}, {end})"
+            )));
         }
         Ok(partition)
     }
@@ -159,7 +168,11 @@ impl Partition {
 
     /// An error about this partition.
     pub fn foreign(&self, problem: String) -> FoldError {
-        FoldError::Foreign { topic: self.topic.name(), partition: self.number, problem }
+        FoldError::Foreign {
+            topic: self.topic.name(),
+            partition: self.number,
+            problem,
+        }
     }
 
     /// Folds the next records of the log as one epoch: one synced commit. Blocks.
@@ -216,7 +229,14 @@ impl Partition {
             Folding::Rejections(fold) => fold.rows_mut().finish(),
         };
         let counts = self.counts.clone();
-        Epoch { number, record, tables, cells_appended, counts, watermark_us: self.head.watermark_us }
+        Epoch {
+            number,
+            record,
+            tables,
+            cells_appended,
+            counts,
+            watermark_us: self.head.watermark_us,
+        }
     }
 
     /// Committed epochs whose rows the tables may not have, in order. Blocks.
@@ -225,10 +245,14 @@ impl Partition {
         entries
             .into_iter()
             .map(|(key, blob)| {
-                let number = key.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| FoldError::Outbox {
-                    epoch: 0,
-                    problem: format!("its key has {} bytes", key.len()),
-                })?;
+                let number = key
+                    .as_slice()
+                    .try_into()
+                    .map(u64::from_be_bytes)
+                    .map_err(|_no_number| FoldError::Outbox {
+                        epoch: 0,
+                        problem: format!("its key has {} bytes", key.len()),
+                    })?;
                 Ok((number, EpochRecord::from_blob(number, &blob)?))
             })
             .collect()
@@ -256,7 +280,11 @@ impl Partition {
 
     /// What takes epochs out of the outbox once the tables have them.
     pub fn trimmer(&self) -> OutboxTrimmer {
-        OutboxTrimmer { topic: self.topic, number: self.number, state: self.state.clone() }
+        OutboxTrimmer {
+            topic: self.topic,
+            number: self.number,
+            state: self.state.clone(),
+        }
     }
 
     fn view_mut(&mut self) -> &mut FilteredView {
@@ -291,7 +319,11 @@ impl OutboxTrimmer {
         for epoch in epochs {
             batch.delete(Space::Outbox, epoch.to_be_bytes());
         }
-        if batch.is_empty() { Ok(()) } else { self.state.commit(batch) }
+        if batch.is_empty() {
+            Ok(())
+        } else {
+            self.state.commit(batch)
+        }
     }
 }
 
@@ -324,7 +356,11 @@ impl FilteredView {
 
 impl StateView for FilteredView {
     fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, FoldError> {
-        if self.filter.maybe_contains(hash(key)) { Ok(self.state.get(Space::Records, key)?) } else { Ok(None) }
+        if self.filter.maybe_contains(hash(key)) {
+            Ok(self.state.get(Space::Records, key)?)
+        } else {
+            Ok(None)
+        }
     }
 }
 

@@ -41,8 +41,16 @@ struct Seen {
 impl Progress {
     /// Of a partition just opened; keeps that many outcomes.
     pub fn new(partition: &Partition, outcomes_kept: usize) -> Self {
-        let outcomes = OutcomeRing { start: partition.offset(), bytes: VecDeque::new(), kept: outcomes_kept };
-        let seen = Seen { outcomes, counts: partition.counts().clone(), watermark_us: partition.watermark_us() };
+        let outcomes = OutcomeRing {
+            start: partition.offset(),
+            bytes: VecDeque::new(),
+            kept: outcomes_kept,
+        };
+        let seen = Seen {
+            outcomes,
+            counts: partition.counts().clone(),
+            watermark_us: partition.watermark_us(),
+        };
         Self {
             topic: partition.topic(),
             partition: partition.number(),
@@ -80,18 +88,23 @@ impl Progress {
     /// Waits until everything before `offset` is applied.
     pub async fn reached(&self, offset: u64) -> Result<(), FoldError> {
         let mut applied = self.applied.subscribe();
-        applied.wait_for(|applied| *applied >= offset).await.map_err(|_closed| FoldError::Stopped)?;
+        applied
+            .wait_for(|applied| *applied >= offset)
+            .await
+            .map_err(|_closed| FoldError::Stopped)?;
         Ok(())
     }
 
     /// Outcomes of `[first_offset, next_offset)`, which are applied.
     pub fn outcomes(&self, first_offset: u64, next_offset: u64) -> Result<Vec<Outcome>, FoldError> {
         let seen = lock(&self.seen);
-        seen.outcomes.get(first_offset, next_offset).ok_or(FoldError::OutcomesForgotten {
-            partition: self.partition,
-            offset: first_offset,
-            start: seen.outcomes.start,
-        })
+        seen.outcomes
+            .get(first_offset, next_offset)
+            .ok_or(FoldError::OutcomesForgotten {
+                partition: self.partition,
+                offset: first_offset,
+                start: seen.outcomes.start,
+            })
     }
 
     /// Adds the totals to others.
@@ -141,10 +154,17 @@ mod tests {
 
     #[test]
     fn the_ring_forgets_the_oldest_outcomes() {
-        let mut ring = OutcomeRing { start: 10, bytes: VecDeque::new(), kept: 3 };
+        let mut ring = OutcomeRing {
+            start: 10,
+            bytes: VecDeque::new(),
+            kept: 3,
+        };
         ring.push(10, &[1, 2]);
         ring.push(12, &[3, 4]);
-        assert_eq!(ring.get(11, 14), Some(vec![Outcome::Unchanged, Outcome::Duplicate, Outcome::Stale]));
+        assert_eq!(
+            ring.get(11, 14),
+            Some(vec![Outcome::Unchanged, Outcome::Duplicate, Outcome::Stale])
+        );
         assert_eq!(ring.get(10, 12), None);
         assert_eq!(ring.get(12, 15), None);
         ring.push(3, &[1]);

@@ -49,7 +49,10 @@ impl<V: StateView> RejectionFold<V> {
 
     /// Starts an epoch at an offset.
     pub fn begin(&mut self, first_offset: u64) {
-        self.record = EpochRecord { first_offset, ..EpochRecord::default() };
+        self.record = EpochRecord {
+            first_offset,
+            ..EpochRecord::default()
+        };
     }
 
     /// Applies the next record of the partition.
@@ -84,7 +87,10 @@ impl<V: StateView> RejectionFold<V> {
     /// Ends the epoch: what goes to the state store, and what it did. The rows wait in [`Self::rows_mut`].
     pub fn end(&mut self) -> (Vec<Change>, EpochRecord) {
         let fresh = std::mem::take(&mut self.fresh);
-        (fresh.into_iter().map(|key| (key, Some(vec![1]))).collect(), std::mem::take(&mut self.record))
+        (
+            fresh.into_iter().map(|key| (key, Some(vec![1]))).collect(),
+            std::mem::take(&mut self.record),
+        )
     }
 }
 

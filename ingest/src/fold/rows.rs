@@ -1,165 +1,13 @@
-//! What the step did, as Arrow rows of the stored tables. Columns are written in the order of the table's shape.
+//! What the step did, as Arrow rows of the stored tables.
 
-use std::sync::Arc;
-
-use arrow::array::{
-    ArrayRef, BooleanBuilder, Date32Builder, Float64Builder, Int32Builder, Int64Builder, RecordBatch, StringBuilder,
-    TimestampMicrosecondBuilder,
-};
-use arrow::datatypes::SchemaRef;
+use arrow::array::RecordBatch;
 use shiyu_schemas::code::Code;
-use shiyu_schemas::table::{CASE_CHANGES, CELL_CHANGES, ColumnType, EVENTS, REJECTIONS, TableShape};
+use shiyu_schemas::table::{CASE_CHANGES, CELL_CHANGES, EVENTS, REJECTIONS};
 use shiyu_schemas::v1::{self, Outcome};
 
 use super::case::{Description, RecordState, Standing, areas_json};
+use super::columns::{TableRows, finish, json_object, json_text};
 use super::step::{OtherChange, OwnChange};
-
-/// Rows of one table, in the making.
-#[derive(Debug)]
-pub struct TableRows {
-    shape: &'static TableShape,
-    schema: SchemaRef,
-    columns: Vec<Column>,
-    next: usize,
-    rows: usize,
-}
-
-#[derive(Debug)]
-enum Column {
-    Text(StringBuilder),
-    BigInt(Int64Builder),
-    Int(Int32Builder),
-    Double(Float64Builder),
-    Boolean(BooleanBuilder),
-    Date(Date32Builder),
-    Timestamp(TimestampMicrosecondBuilder),
-}
-
-macro_rules! writers {
-    ($($(#[$doc:meta])* $name:ident, $option:ident: $kind:ident($type:ty);)+) => {$(
-        $(#[$doc])*
-        fn $name(&mut self, value: $type) {
-            self.$option(Some(value));
-        }
-
-        #[doc = "The same, where NULL may stand."]
-        fn $option(&mut self, value: Option<$type>) {
-            let Column::$kind(builder) = self.next_column() else {
-                unreachable!("columns are written in the order of the shape")
-            };
-            builder.append_option(value);
-        }
-    )+};
-}
-
-impl TableRows {
-    /// No rows yet.
-    pub fn new(shape: &'static TableShape) -> Self {
-        let schema = shape.schema();
-        let columns = shape.columns.iter().map(|column| Column::new(column.kind)).collect();
-        Self { shape, schema, columns, next: 0, rows: 0 }
-    }
-
-    /// Number of rows.
-    pub fn len(&self) -> usize {
-        self.rows
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.rows == 0
-    }
-
-    /// The rows so far; afterwards there are none.
-    pub fn finish(&mut self) -> RecordBatch {
-        self.rows = 0;
-        let arrays = self.columns.iter_mut().map(Column::finish).collect();
-        RecordBatch::try_new(self.schema.clone(), arrays).expect("every row writes every column of the shape")
-    }
-
-    fn next_column(&mut self) -> &mut Column {
-        let column = &mut self.columns[self.next];
-        self.next += 1;
-        column
-    }
-
-    fn end_row(&mut self) {
-        debug_assert_eq!(self.next, self.columns.len(), "a row of {} is not whole", self.shape.name);
-        self.next = 0;
-        self.rows += 1;
-    }
-
-    writers! {
-        /// A text.
-        text, text_option: Text(&str);
-        /// A 64-bit number.
-        big, big_option: BigInt(i64);
-        /// A 32-bit number.
-        int, int_option: Int(i32);
-        /// True or false.
-        boolean, boolean_option: Boolean(bool);
-        /// Days since 1970-01-01.
-        date, date_option: Date(i32);
-        /// Microseconds since 1970 UTC.
-        time, time_option: Timestamp(i64);
-    }
-
-    /// Degrees; NULL where there is no place.
-    fn double_option(&mut self, value: Option<f64>) {
-        let Column::Double(builder) = self.next_column() else {
-            unreachable!("columns are written in the order of the shape")
-        };
-        builder.append_option(value);
-    }
-
-    /// A text; NULL where it is empty.
-    fn text_or_null(&mut self, value: &str) {
-        self.text_option((!value.is_empty()).then_some(value));
-    }
-
-    /// A hash in hexadecimal.
-    fn hash(&mut self, words: &[u64]) {
-        let mut digits = [0_u8; 32];
-        let mut length = 0;
-        for word in words {
-            for byte in word.to_be_bytes() {
-                digits[length] = HEX[usize::from(byte >> 4)];
-                digits[length + 1] = HEX[usize::from(byte & 15)];
-                length += 2;
-            }
-        }
-        self.text(std::str::from_utf8(&digits[..length]).expect("hexadecimal digits are UTF-8"));
-    }
-}
-
-const HEX: &[u8; 16] = b"0123456789abcdef";
-
-impl Column {
-    fn new(kind: ColumnType) -> Self {
-        match kind {
-            ColumnType::Text => Self::Text(StringBuilder::new()),
-            ColumnType::BigInt => Self::BigInt(Int64Builder::new()),
-            ColumnType::Int => Self::Int(Int32Builder::new()),
-            ColumnType::Double => Self::Double(Float64Builder::new()),
-            ColumnType::Boolean => Self::Boolean(BooleanBuilder::new()),
-            ColumnType::Date => Self::Date(Date32Builder::new()),
-            ColumnType::Timestamp => Self::Timestamp(TimestampMicrosecondBuilder::new().with_timezone("UTC")),
-            ColumnType::Binary => unreachable!("no table of the fold holds bytes"),
-        }
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        match self {
-            Self::Text(builder) => Arc::new(builder.finish()),
-            Self::BigInt(builder) => Arc::new(builder.finish()),
-            Self::Int(builder) => Arc::new(builder.finish()),
-            Self::Double(builder) => Arc::new(builder.finish()),
-            Self::Boolean(builder) => Arc::new(builder.finish()),
-            Self::Date(builder) => Arc::new(builder.finish()),
-            Self::Timestamp(builder) => Arc::new(builder.finish()),
-        }
-    }
-}
 
 /// Rows of the tables that events fold into.
 #[derive(Debug)]
@@ -168,6 +16,7 @@ pub struct EventRows {
     events: TableRows,
     cases: TableRows,
     cells: TableRows,
+    areas: Vec<u8>,
     json: Vec<u8>,
 }
 
@@ -179,15 +28,25 @@ impl EventRows {
             events: TableRows::new(&EVENTS),
             cases: TableRows::new(&CASE_CHANGES),
             cells: TableRows::new(&CELL_CHANGES),
+            areas: Vec::new(),
             json: Vec::new(),
         }
     }
 
-    /// An event; only accepted and stale ones have a row.
-    pub fn push_event(&mut self, event: &v1::Event, outcome: Outcome) {
+    /// An event, if it is accepted or stale, and the change of its own case, if there is one, by that number.
+    pub fn push(&mut self, event: &v1::Event, outcome: Outcome, own: Option<OwnChange>, sequence: u64) {
         if !matches!(outcome, Outcome::Accepted | Outcome::Stale) {
             return;
         }
+        self.areas.clear();
+        areas_json(event, &mut self.areas);
+        self.push_event(event, outcome);
+        if let Some(change) = own {
+            self.push_own(event, change, sequence);
+        }
+    }
+
+    fn push_event(&mut self, event: &v1::Event, outcome: Outcome) {
         let rows = &mut self.events;
         rows.text(&event.feed);
         rows.text(&event.record_id);
@@ -222,11 +81,12 @@ impl EventRows {
         rows.text_or_null(&event.source_y);
         rows.text_or_null(&event.source_datum);
         rows.text_or_null(&event.address);
+        rows.text_or_null(json_text(&self.areas));
         self.json.clear();
-        areas_json(event, &mut self.json);
-        rows.text_or_null(json_text(&self.json));
-        self.json.clear();
-        let attributes = event.attributes.iter().map(|attribute| (attribute.name.as_str(), attribute.value.as_str()));
+        let attributes = event
+            .attributes
+            .iter()
+            .map(|attribute| (attribute.name.as_str(), attribute.value.as_str()));
         json_object(attributes, &mut self.json);
         rows.text_or_null(json_text(&self.json));
         self.json.clear();
@@ -243,10 +103,7 @@ impl EventRows {
         rows.end_row();
     }
 
-    /// The change of the event's own case.
-    pub fn push_own(&mut self, event: &v1::Event, change: OwnChange, sequence: u64) {
-        self.json.clear();
-        areas_json(event, &mut self.json);
+    fn push_own(&mut self, event: &v1::Event, change: OwnChange, sequence: u64) {
         let case = CaseRow {
             record_id: &event.record_id,
             standing: Standing::of(event, change.paired),
@@ -266,7 +123,7 @@ impl EventRows {
             lng: event.lng,
             cell: event.cell,
             place_precision: event.place_precision(),
-            areas: json_text(&self.json),
+            areas: json_text(&self.areas),
             versions: change.versions,
             match_key: &event.match_key,
         };
@@ -302,10 +159,6 @@ impl EventRows {
     }
 }
 
-fn finish<'a>(tables: impl IntoIterator<Item = &'a mut TableRows>) -> Vec<(&'static str, RecordBatch)> {
-    tables.into_iter().filter(|rows| !rows.is_empty()).map(|rows| (rows.shape.name, rows.finish())).collect()
-}
-
 /// A row of `case_changes`, from an event or from a remembered state.
 struct CaseRow<'a> {
     record_id: &'a str,
@@ -334,8 +187,10 @@ struct CaseRow<'a> {
 impl<'a> CaseRow<'a> {
     fn of(change: &'a OtherChange) -> Self {
         let state: &RecordState = &change.state;
-        let description: &Description =
-            state.description.as_deref().expect("only records with a match key, which are described, change by others");
+        let description: &Description = state
+            .description
+            .as_deref()
+            .expect("only records with a match key, which are described, change by others");
         Self {
             record_id: &change.record_id,
             standing: state.standing(),
@@ -366,7 +221,11 @@ impl<'a> CaseRow<'a> {
         rows.text(self.record_id);
         rows.int(partition);
         rows.big(sequence as i64);
-        rows.text(if self.standing.is_correction() { "withdrawal" } else { "case" });
+        rows.text(if self.standing.is_correction() {
+            "withdrawal"
+        } else {
+            "case"
+        });
         rows.text(self.standing.word());
         rows.boolean(self.standing.is_open());
         rows.boolean(self.standing.is_counted());
@@ -401,7 +260,9 @@ pub struct RejectionRows {
 
 impl Default for RejectionRows {
     fn default() -> Self {
-        Self { rejections: TableRows::new(&REJECTIONS) }
+        Self {
+            rejections: TableRows::new(&REJECTIONS),
+        }
     }
 }
 
@@ -426,34 +287,6 @@ impl RejectionRows {
     }
 }
 
-/// Writes texts as a JSON object with sorted names, the first value of a name; nothing where there are none.
-pub fn json_object<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>, json: &mut Vec<u8>) {
-    let mut pairs: Vec<_> = pairs.collect();
-    if pairs.is_empty() {
-        return;
-    }
-    pairs.sort_by(|left, right| left.0.cmp(right.0));
-    pairs.dedup_by(|next, kept| next.0 == kept.0);
-    json.push(b'{');
-    for (index, (name, value)) in pairs.into_iter().enumerate() {
-        if index > 0 {
-            json.push(b',');
-        }
-        json_string(name, json);
-        json.push(b':');
-        json_string(value, json);
-    }
-    json.push(b'}');
-}
-
-fn json_string(text: &str, json: &mut Vec<u8>) {
-    serde_json::to_writer(json, text).expect("a Vec takes every text");
-}
-
-fn json_text(json: &[u8]) -> &str {
-    std::str::from_utf8(json).expect("written from texts")
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -463,16 +296,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_sorted_and_quotes_escaped() {
-        let mut json = Vec::new();
-        json_object([("b", "2"), ("a", "say \"1\""), ("b", "3")].into_iter(), &mut json);
-        assert_eq!(json_text(&json), r#"{"a":"say \"1\"","b":"2"}"#);
-        json.clear();
-        json_object(std::iter::empty(), &mut json);
-        assert!(json.is_empty());
-    }
-
-    #[test]
     fn an_accepted_event_gives_a_row_of_every_column() {
         let event = v1::Event {
             feed: "hotline".to_owned(),
@@ -480,20 +303,32 @@ mod tests {
             local_hour: -1,
             content_hash_low: 0xab,
             flags: vec!["scrubbed".to_owned(), "late".to_owned()],
-            areas: vec![v1::AreaRef { level: "ward".to_owned(), code: "7".to_owned() }],
+            areas: vec![v1::AreaRef {
+                level: "ward".to_owned(),
+                code: "7".to_owned(),
+            }],
             ..v1::Event::default()
         };
         let mut rows = EventRows::new(3);
-        rows.push_event(&event, Outcome::Unchanged);
-        rows.push_event(&event, Outcome::Stale);
-        rows.push_own(&event, OwnChange { versions: 2, paired: false }, 9);
-        rows.push_cells(&[v1::CellChange { count: -1, ..v1::CellChange::default() }]);
+        rows.push(&event, Outcome::Unchanged, None, 8);
+        rows.push(
+            &event,
+            Outcome::Stale,
+            Some(OwnChange {
+                versions: 2,
+                paired: false,
+            }),
+            9,
+        );
+        rows.push_cells(&[v1::CellChange {
+            count: -1,
+            ..v1::CellChange::default()
+        }]);
         let tables = rows.finish();
-        assert_eq!(tables.iter().map(|(table, _)| *table).collect::<Vec<_>>(), [
-            "events",
-            "case_changes",
-            "cell_changes"
-        ]);
+        assert_eq!(
+            tables.iter().map(|(table, _)| *table).collect::<Vec<_>>(),
+            ["events", "case_changes", "cell_changes"]
+        );
         let events = &tables[0].1;
         assert_eq!(events.num_rows(), 1);
         let text = |name| events.column(EVENTS.index(name)).as_string::<i32>().value(0).to_owned();
@@ -503,7 +338,13 @@ mod tests {
         assert_eq!(text("flags"), "scrubbed,late");
         assert!(events.column(EVENTS.index("local_hour")).is_null(0));
         let cases = &tables[1].1;
-        assert_eq!(cases.column(CASE_CHANGES.index("partition")).as_primitive::<Int32Type>().value(0), 3);
+        assert_eq!(
+            cases
+                .column(CASE_CHANGES.index("partition"))
+                .as_primitive::<Int32Type>()
+                .value(0),
+            3
+        );
         assert!(rows.finish().is_empty(), "finished rows are gone");
     }
 }

@@ -40,7 +40,10 @@ struct Hub {
 impl Hub {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let options = LocalLogOptions { events_partitions: PARTITIONS, ..LocalLogOptions::default() };
+        let options = LocalLogOptions {
+            events_partitions: PARTITIONS,
+            ..LocalLogOptions::default()
+        };
         let log = Arc::new(LocalLog::open(&folder.path().join("log"), Arc::new(RealVfs), options).unwrap());
         Self { folder, log }
     }
@@ -56,7 +59,7 @@ impl Hub {
     fn options() -> FoldOptions {
         // Nothing is flushed but on demand; epochs are small, so that there are many.
         FoldOptions {
-            flush_interval: Duration::from_secs(3600),
+            flush_interval: Duration::from_hours(1),
             epoch_interval: Duration::ZERO,
             epoch_records: 7,
             ..FoldOptions::default()
@@ -65,13 +68,19 @@ impl Hub {
 
     async fn start(&self) -> FoldHandle {
         let tables = TableWriter::open(&self.path("tables"), STORED).await.unwrap();
-        Fold::start(self.log.clone(), self.state(), tables, Self::options()).await.unwrap()
+        Fold::start(self.log.clone(), self.state(), tables, Self::options())
+            .await
+            .unwrap()
     }
 
     async fn append(&self, events: &[v1::Event]) {
         let mut parts: BTreeMap<u32, Records> = BTreeMap::new();
         for event in events {
-            let name = if event.match_key.is_empty() { &event.record_id } else { &event.match_key };
+            let name = if event.match_key.is_empty() {
+                &event.record_id
+            } else {
+                &event.match_key
+            };
             let partition = partition_of(name.as_bytes(), PARTITIONS);
             parts.entry(partition).or_default().push_message(name.as_bytes(), event);
         }
@@ -83,7 +92,9 @@ impl Hub {
     async fn settle(&self, fold: &FoldHandle) {
         for topic in [Topic::Events, Topic::Rejections] {
             for partition in 0..self.log.partitions(topic) {
-                fold.settled(topic, partition, self.log.range(topic, partition).1).await.unwrap();
+                fold.settled(topic, partition, self.log.range(topic, partition).1)
+                    .await
+                    .unwrap();
             }
         }
     }
@@ -157,26 +168,49 @@ impl Hub {
 }
 
 fn file_rows(path: &Path) -> Vec<String> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap().build().unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap())
+        .unwrap()
+        .build()
+        .unwrap();
     reader.flat_map(|batch| batch_rows(&batch.unwrap())).collect()
 }
 
 fn batch_rows(batch: &RecordBatch) -> Vec<String> {
     let options = FormatOptions::new().with_null("NULL");
-    let columns: Vec<_> =
-        batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
+    let columns: Vec<_> = batch
+        .columns()
+        .iter()
+        .map(|column| ArrayFormatter::try_new(column, &options).unwrap())
+        .collect();
     (0..batch.num_rows())
-        .map(|row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join("|"))
+        .map(|row| {
+            columns
+                .iter()
+                .map(|column| column.value(row).to_string())
+                .collect::<Vec<_>>()
+                .join("|")
+        })
         .collect()
 }
 
 /// Versions, withdrawals, corrections and repeats, mixed.
 fn history() -> Vec<v1::Event> {
-    let kinds = [EventKind::Upsert, EventKind::Upsert, EventKind::Cancel, EventKind::Upsert, EventKind::Withdraw];
+    let kinds = [
+        EventKind::Upsert,
+        EventKind::Upsert,
+        EventKind::Cancel,
+        EventKind::Upsert,
+        EventKind::Withdraw,
+    ];
     (0..120_u32)
         .map(|number| {
             let mixed = number.wrapping_mul(2_654_435_761) >> 7;
-            event((mixed % 23) as u8, i64::from(mixed / 23 % 5), (mixed / 115 % 6) as u8, kinds[mixed as usize % 5])
+            event(
+                (mixed % 23) as u8,
+                i64::from(mixed / 23 % 5),
+                (mixed / 115 % 6) as u8,
+                kinds[mixed as usize % 5],
+            )
         })
         .collect()
 }
@@ -200,10 +234,17 @@ async fn what_is_appended_is_settled_counted_and_in_the_tables() {
         records
     };
     let appended = hub.log.append(Topic::Events, 1, records(&first)).await.unwrap();
-    let outcomes = fold.outcomes(1, appended.first_offset, appended.next_offset).await.unwrap();
+    let outcomes = fold
+        .outcomes(1, appended.first_offset, appended.next_offset)
+        .await
+        .unwrap();
     assert_eq!(outcomes, [Outcome::Accepted, Outcome::Duplicate]);
 
-    let rejection = v1::Rejection { feed: "police".to_owned(), code: "bad_time".to_owned(), ..v1::Rejection::default() };
+    let rejection = v1::Rejection {
+        feed: "police".to_owned(),
+        code: "bad_time".to_owned(),
+        ..v1::Rejection::default()
+    };
     let mut refused = Records::new();
     refused.push_message(b"", &rejection);
     hub.log.append(Topic::Rejections, 0, refused).await.unwrap();
@@ -216,9 +257,20 @@ async fn what_is_appended_is_settled_counted_and_in_the_tables() {
     assert_eq!(hub.rows("rejections").len(), 1);
     let counts = &fold.counters()["police"];
     assert_eq!((counts.accepted, counts.duplicate, counts.rejected), (1, 1, 1));
-    assert_eq!(fold.watermark_us(), Some(300_000_000), "an event far ahead of its arrival is clamped");
+    assert_eq!(
+        fold.watermark_us(),
+        Some(300_000_000),
+        "an event far ahead of its arrival is clamped"
+    );
     fold.shutdown().await.unwrap();
-    assert!(hub.state().partition("events-1").unwrap().prefix(Space::Outbox, b"").unwrap().is_empty());
+    assert!(
+        hub.state()
+            .partition("events-1")
+            .unwrap()
+            .prefix(Space::Outbox, b"")
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -251,8 +303,14 @@ fn commit_only(hub: &Hub, records_max: usize) {
         let mut partition = Partition::open(hub.log.as_ref(), state, Topic::Events, number).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let offset = partition.offset();
-        let batches = runtime.block_on(hub.log.read(Topic::Events, number, offset, 1 << 20)).unwrap();
-        let values: Vec<_> = batches.into_iter().flat_map(|batch| batch.values).take(records_max).collect();
+        let batches = runtime
+            .block_on(hub.log.read(Topic::Events, number, offset, 1 << 20))
+            .unwrap();
+        let values: Vec<_> = batches
+            .into_iter()
+            .flat_map(|batch| batch.values)
+            .take(records_max)
+            .collect();
         for epoch in values.chunks(5) {
             partition.fold(epoch).unwrap();
         }
@@ -267,7 +325,9 @@ async fn a_crash_between_the_commit_and_its_effects_changes_nothing() {
     hub.append(&events).await;
     for records_max in [11, 0, 24] {
         let crashing = hub.clone();
-        std::thread::spawn(move || commit_only(&crashing, records_max)).join().unwrap();
+        std::thread::spawn(move || commit_only(&crashing, records_max))
+            .join()
+            .unwrap();
     }
     hub.finish().await;
     assert_eq!(hub.tables(), calm.tables());
@@ -348,7 +408,11 @@ async fn a_crash_between_the_tables_and_the_trim_of_the_outbox_changes_nothing()
             for (key, blob) in epochs {
                 batch.put(Space::Outbox, key, blob);
             }
-            store.partition(&state_name(Topic::Events, number)).unwrap().commit(batch).unwrap();
+            store
+                .partition(&state_name(Topic::Events, number))
+                .unwrap()
+                .commit(batch)
+                .unwrap();
         }
     }
     hub.finish().await;

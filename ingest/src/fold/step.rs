@@ -63,14 +63,25 @@ pub struct OtherChange {
 
 impl Effects {
     fn only(outcome: Outcome) -> Self {
-        Self { outcome, own: None, others: Vec::new(), deltas: Vec::new(), matched: 0, waiting: 0 }
+        Self {
+            outcome,
+            own: None,
+            others: Vec::new(),
+            deltas: Vec::new(),
+            matched: 0,
+            waiting: 0,
+        }
     }
 
     /// Takes a state's part away (-1) or puts it in (1).
     fn add(&mut self, state: &RecordState, sign: i64) {
         self.deltas.extend(state.delta(sign));
         if state.versions > 0 && state.standing().is_correction() {
-            *(if state.paired { &mut self.matched } else { &mut self.waiting }) += sign;
+            *(if state.paired {
+                &mut self.matched
+            } else {
+                &mut self.waiting
+            }) += sign;
         }
     }
 }
@@ -113,11 +124,7 @@ fn outcome_of(current: &RecordState, event: &v1::Event) -> Outcome {
     }
 }
 
-fn accept<V: StateView>(
-    cache: &mut StateCache<V>,
-    slot: RecordSlot,
-    event: &v1::Event,
-) -> Result<Effects, FoldError> {
+fn accept<V: StateView>(cache: &mut StateCache<V>, slot: RecordSlot, event: &v1::Event) -> Result<Effects, FoldError> {
     let mut before = std::mem::take(cache.record_mut(slot));
     let mut after = RecordState::of(event);
     after.versions = before.versions.saturating_add(1);
@@ -126,7 +133,10 @@ fn accept<V: StateView>(
     let flips = regroup(cache, event, &before, &mut after)?;
 
     let mut effects = Effects::only(Outcome::Accepted);
-    effects.own = Some(OwnChange { versions: after.versions, paired: after.paired });
+    effects.own = Some(OwnChange {
+        versions: after.versions,
+        paired: after.paired,
+    });
     effects.add(&before, -1);
     effects.add(&after, 1);
     *cache.record_mut(slot) = after;
@@ -136,7 +146,10 @@ fn accept<V: StateView>(
         effects.add(state, -1);
         state.paired = flip.paired;
         effects.add(state, 1);
-        effects.others.push(OtherChange { record_id: flip.record_id, state: state.clone() });
+        effects.others.push(OtherChange {
+            record_id: flip.record_id,
+            state: state.clone(),
+        });
     }
     Ok(effects)
 }
@@ -210,13 +223,22 @@ mod tests {
         let mut cache = StateCache::new(MemoryView::default());
         assert_eq!(run(&mut cache, &version("1", 2, 7)).outcome, Outcome::Accepted);
         assert_eq!(run(&mut cache, &version("1", 2, 7)).outcome, Outcome::Duplicate);
-        let again = v1::Event { delivery_hash: 1, ..version("1", 2, 7) };
+        let again = v1::Event {
+            delivery_hash: 1,
+            ..version("1", 2, 7)
+        };
         assert_eq!(run(&mut cache, &again).outcome, Outcome::Unchanged);
         assert_eq!(run(&mut cache, &again).outcome, Outcome::Duplicate);
         assert_eq!(run(&mut cache, &version("1", 1, 6)).outcome, Outcome::Stale);
         let effects = run(&mut cache, &version("1", 3, 8));
         assert_eq!(effects.outcome, Outcome::Accepted);
-        assert_eq!(effects.own, Some(OwnChange { versions: 2, paired: false }));
+        assert_eq!(
+            effects.own,
+            Some(OwnChange {
+                versions: 2,
+                paired: false
+            })
+        );
         assert_eq!(count(&effects), 0, "the old version's count is taken back");
     }
 
@@ -224,7 +246,10 @@ mod tests {
     fn a_row_written_over_in_place_is_a_new_version() {
         let mut cache = StateCache::new(MemoryView::default());
         run(&mut cache, &version("1", 1, 7));
-        let rewritten = v1::Event { delivery_hash: version("1", 1, 7).delivery_hash, ..version("1", 2, 8) };
+        let rewritten = v1::Event {
+            delivery_hash: version("1", 1, 7).delivery_hash,
+            ..version("1", 2, 8)
+        };
         assert_eq!(run(&mut cache, &rewritten).outcome, Outcome::Accepted);
         assert_eq!(run(&mut cache, &version("1", 1, 7)).outcome, Outcome::Duplicate);
     }
@@ -241,7 +266,10 @@ mod tests {
     fn a_withdrawn_order_leaves_the_counts_and_a_later_version_brings_it_back() {
         let mut cache = StateCache::new(MemoryView::default());
         assert_eq!(count(&run(&mut cache, &version("1", 1, 1))), 1);
-        let withdrawal = v1::Event { kind: EventKind::Withdraw.into(), ..version("1", 2, 2) };
+        let withdrawal = v1::Event {
+            kind: EventKind::Withdraw.into(),
+            ..version("1", 2, 2)
+        };
         let effects = run(&mut cache, &withdrawal);
         assert_eq!(count(&effects), -1);
         assert_eq!(effects.deltas[0].severity, -2);
@@ -249,7 +277,11 @@ mod tests {
     }
 
     fn row(id: &str, kind: EventKind) -> v1::Event {
-        v1::Event { match_key: "k".to_owned(), kind: kind.into(), ..version(id, 0, 1) }
+        v1::Event {
+            match_key: "k".to_owned(),
+            kind: kind.into(),
+            ..version(id, 0, 1)
+        }
     }
 
     #[test]
@@ -259,10 +291,20 @@ mod tests {
         assert_eq!((effects.matched, effects.waiting, count(&effects)), (0, 1, 0));
         let effects = run(&mut cache, &row("b", EventKind::Upsert));
         assert_eq!((effects.matched, effects.waiting, count(&effects)), (1, -1, 0));
-        assert_eq!(effects.own, Some(OwnChange { versions: 1, paired: true }));
+        assert_eq!(
+            effects.own,
+            Some(OwnChange {
+                versions: 1,
+                paired: true
+            })
+        );
         assert_eq!(effects.others.len(), 1, "the correction is matched now");
         let effects = run(&mut cache, &row("a", EventKind::Upsert));
-        assert_eq!((effects.matched, effects.waiting, count(&effects)), (0, 0, 1), "a goes, b comes back");
+        assert_eq!(
+            (effects.matched, effects.waiting, count(&effects)),
+            (0, 0, 1),
+            "a goes, b comes back"
+        );
         assert_eq!(effects.others.len(), 1);
         assert_eq!(effects.others[0].record_id, "b");
         assert!(effects.others[0].state.standing().is_counted());
@@ -273,7 +315,11 @@ mod tests {
         let mut cache = StateCache::new(MemoryView::default());
         run(&mut cache, &row("a", EventKind::Upsert));
         run(&mut cache, &row("c", EventKind::Cancel));
-        let withdrawal = v1::Event { source_version: 1, delivery_hash: 9, ..row("a", EventKind::Withdraw) };
+        let withdrawal = v1::Event {
+            source_version: 1,
+            delivery_hash: 9,
+            ..row("a", EventKind::Withdraw)
+        };
         let effects = run(&mut cache, &withdrawal);
         assert_eq!((effects.matched, effects.waiting, count(&effects)), (-1, 1, 0));
     }

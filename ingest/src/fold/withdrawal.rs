@@ -62,7 +62,9 @@ impl Group {
             Side::Record => &self.records,
             Side::Correction => &self.corrections,
         };
-        members.binary_search_by(|member| member.as_str().cmp(record_id)).is_ok_and(|index| index < self.paired())
+        members
+            .binary_search_by(|member| member.as_str().cmp(record_id))
+            .is_ok_and(|index| index < self.paired())
     }
 
     fn paired(&self) -> usize {
@@ -82,7 +84,10 @@ fn flips_between(before: &[String], after: &[String], moved: &str, flips: &mut V
     let mut note = |from: &[String], missing_in: &[String], paired: bool| {
         for record_id in from {
             if record_id != moved && missing_in.binary_search(record_id).is_err() {
-                flips.push(Flip { record_id: record_id.clone(), paired });
+                flips.push(Flip {
+                    record_id: record_id.clone(),
+                    paired,
+                });
             }
         }
     };
@@ -100,7 +105,13 @@ mod tests {
         assert!(group.shift("c1", None, Some(Side::Correction)).is_empty());
         assert!(!group.is_paired("c1", Side::Correction));
         let flips = group.shift("r1", None, Some(Side::Record));
-        assert_eq!(flips, [Flip { record_id: "c1".to_owned(), paired: true }]);
+        assert_eq!(
+            flips,
+            [Flip {
+                record_id: "c1".to_owned(),
+                paired: true
+            }]
+        );
         assert!(group.is_paired("r1", Side::Record));
     }
 
@@ -109,9 +120,21 @@ mod tests {
         let mut group = Group::default();
         group.shift("r2", None, Some(Side::Record));
         let flips = group.shift("c1", None, Some(Side::Correction));
-        assert_eq!(flips, [Flip { record_id: "r2".to_owned(), paired: true }]);
+        assert_eq!(
+            flips,
+            [Flip {
+                record_id: "r2".to_owned(),
+                paired: true
+            }]
+        );
         let flips = group.shift("r1", None, Some(Side::Record));
-        assert_eq!(flips, [Flip { record_id: "r2".to_owned(), paired: false }]);
+        assert_eq!(
+            flips,
+            [Flip {
+                record_id: "r2".to_owned(),
+                paired: false
+            }]
+        );
         assert!(group.is_paired("r1", Side::Record));
     }
 
@@ -122,7 +145,13 @@ mod tests {
             group.shift(id, None, Some(side));
         }
         let flips = group.shift("r1", Some(Side::Record), None);
-        assert_eq!(flips, [Flip { record_id: "r2".to_owned(), paired: true }]);
+        assert_eq!(
+            flips,
+            [Flip {
+                record_id: "r2".to_owned(),
+                paired: true
+            }]
+        );
         group.shift("r2", Some(Side::Record), None);
         assert!(!group.is_paired("c1", Side::Correction));
         group.shift("c1", Some(Side::Correction), None);

@@ -89,7 +89,12 @@ impl Worker {
             partition.note_cells_appended(epoch.number);
         }
         let units = budget_units(&epoch.tables, self.options.unflushed_bytes_max);
-        let permit = self.budget.clone().acquire_many_owned(units).await.map_err(|_closed| FoldError::Stopped)?;
+        let permit = self
+            .budget
+            .clone()
+            .acquire_many_owned(units)
+            .await
+            .map_err(|_closed| FoldError::Stopped)?;
         let rows = HandedRows {
             topic: partition.topic(),
             partition: partition.number(),
@@ -98,7 +103,10 @@ impl Worker {
             tables: std::mem::take(&mut epoch.tables),
             permit,
         };
-        self.flusher.send(Handed::Rows(Box::new(rows))).await.map_err(|_closed| FoldError::Stopped)?;
+        self.flusher
+            .send(Handed::Rows(Box::new(rows)))
+            .await
+            .map_err(|_closed| FoldError::Stopped)?;
         self.progress.advance(&epoch);
         Ok(())
     }
@@ -112,7 +120,12 @@ impl Worker {
 
     /// Makes a committed epoch's rows again and delivers them again.
     async fn resend(&self, partition: Partition, number: u64, record: EpochRecord) -> Result<Partition, FoldError> {
-        tracing::info!(topic = partition.topic().name(), partition = partition.number(), epoch = number, "resending");
+        tracing::info!(
+            topic = partition.topic().name(),
+            partition = partition.number(),
+            epoch = number,
+            "resending"
+        );
         let values = self.read_again(&partition, &record).await?;
         let (mut partition, epoch) =
             blocking(partition, move |partition| partition.replay(number, record, &values)).await?;
@@ -125,8 +138,10 @@ impl Worker {
         let mut values = Vec::with_capacity(wanted);
         while values.len() < wanted {
             let offset = record.first_offset + values.len() as u64;
-            let batches =
-                self.log.read(partition.topic(), partition.number(), offset, self.options.read_bytes).await?;
+            let batches = self
+                .log
+                .read(partition.topic(), partition.number(), offset, self.options.read_bytes)
+                .await?;
             if batches.is_empty() {
                 return Err(partition.foreign(format!("its state is ahead of the log, which ends at offset {offset}")));
             }
@@ -153,8 +168,11 @@ impl Worker {
                 ("rejected", counts.rejected),
             ];
             for (outcome, total) in outcomes {
-                let labels =
-                    [("feed", feed.clone()), ("outcome", outcome.to_owned()), ("partition", labels[1].1.clone())];
+                let labels = [
+                    ("feed", feed.clone()),
+                    ("outcome", outcome.to_owned()),
+                    ("partition", labels[1].1.clone()),
+                ];
                 metrics::counter!("shiyu_fold_produced_records", &labels).absolute(total);
             }
         }
@@ -201,7 +219,6 @@ impl Backlog {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,7 +227,10 @@ mod tests {
     fn an_epoch_takes_what_fits_and_never_nothing() {
         let mut backlog = Backlog::default();
         let values = vec![Bytes::from_static(b"12345"); 3];
-        backlog.fill(vec![ReadBatch { first_offset: 0, values }]);
+        backlog.fill(vec![ReadBatch {
+            first_offset: 0,
+            values,
+        }]);
         assert_eq!(backlog.take(10, 1).len(), 1);
         assert_eq!(backlog.take(1, 100).len(), 1);
         assert_eq!(backlog.take(10, 100).len(), 1);
