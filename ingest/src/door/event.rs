@@ -13,7 +13,7 @@ use shiyu_schemas::v1;
 use super::hash::{content_hash, delivery_hash};
 use super::mapping::{ClockField, Mapping};
 use super::place::{Spot, areas_at};
-use super::rejection::{Marks, source_row};
+use super::rejection::{Marks, SourceRows};
 use super::scrub::address::scrub_address;
 use super::scrub::{scrub, scrub_text};
 use super::sql::{Evaluated, Expression};
@@ -68,6 +68,7 @@ impl Door {
         let mut events = Vec::with_capacity(batch.num_rows());
         let mut buffer = Vec::with_capacity(1024);
         let mut flags = Flags::new();
+        let source_rows = SourceRows::of(batch);
         for row in 0..batch.num_rows() {
             flags.clear();
             if marks.has(row) {
@@ -75,7 +76,7 @@ impl Door {
             }
             match self.event(&columns, row, &mut flags) {
                 Ok(mut event) => {
-                    let row = source_row(batch, row);
+                    let row = source_rows.at(row);
                     file.clone_into(&mut event.source);
                     event.source_row = row;
                     event.delivery_hash = delivery_hash(&self.feed, source, row, &mut buffer);

@@ -1,7 +1,6 @@
 //! Records that could not become events: what is wrong with them, and their sealed originals.
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch};
-use arrow::datatypes::Int64Type;
+use arrow::array::{Array as _, AsArray as _, Int64Array, RecordBatch};
 use shiyu_connectors::Delivery;
 use shiyu_schemas::rejection::RejectionCode;
 use shiyu_schemas::v1;
@@ -35,13 +34,24 @@ impl<'a> Marks<'a> {
     }
 }
 
-/// Row in the source, from 1.
-pub(super) fn source_row(batch: &RecordBatch, row: usize) -> u64 {
-    batch
-        .column_by_name(ROW_COLUMN)
-        .and_then(|column| column.as_primitive_opt::<Int64Type>())
-        .filter(|column| column.is_valid(row))
-        .map_or(row as u64 + 1, |column| column.value(row) as u64)
+/// Rows in the source, from 1.
+pub(super) struct SourceRows<'a>(Option<&'a Int64Array>);
+
+impl<'a> SourceRows<'a> {
+    pub(super) fn of(batch: &'a RecordBatch) -> Self {
+        Self(
+            batch
+                .column_by_name(ROW_COLUMN)
+                .and_then(|column| column.as_primitive_opt()),
+        )
+    }
+
+    pub(super) fn at(&self, row: usize) -> u64 {
+        match self.0 {
+            Some(rows) if rows.is_valid(row) => rows.value(row) as u64,
+            _ => row as u64 + 1,
+        }
+    }
 }
 
 impl Door {
@@ -58,7 +68,7 @@ impl Door {
             let original = original_of(batch, *row);
             rejections.push(self.rejection(
                 delivery,
-                source_row(batch, *row),
+                SourceRows::of(batch).at(*row),
                 RejectionCode::BadValue,
                 "where",
                 &original,
@@ -68,7 +78,7 @@ impl Door {
             for (row, mark) in marks.rows.iter().enumerate() {
                 if let Some((code, field)) = mark {
                     let original = original_of(kept, row);
-                    rejections.push(self.rejection(delivery, source_row(kept, row), *code, field, &original));
+                    rejections.push(self.rejection(delivery, SourceRows::of(kept).at(row), *code, field, &original));
                 }
             }
         }

@@ -25,7 +25,8 @@ impl AesSealer {
     /// A sealer of a 32-byte key. The key id is made of the key's hash.
     pub fn new(key: &[u8; 32]) -> Self {
         let hash = digest(&SHA256, key);
-        let key_id = hash.as_ref()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+        let prefix = hash.as_ref().first_chunk().expect("a SHA-256 has 32 bytes");
+        let key_id = format!("{:08x}", u32::from_be_bytes(*prefix));
         let key = RandomizedNonceKey::new(&AES_256_GCM, key).expect("32 bytes are a key of AES-256");
         Self { key, key_id }
     }

@@ -54,7 +54,7 @@ map:
 struct NorthAndSouth;
 
 impl AreaLookup for NorthAndSouth {
-    fn level(&self) -> &str {
+    fn level(&self) -> &'static str {
         "half"
     }
 

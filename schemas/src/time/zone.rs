@@ -3,6 +3,8 @@
 //! The zones come from the database compiled into the program where it is there, so that the same text gives the same instant on every
 //! machine, else from the machine's.
 
+use std::cmp::Ordering;
+
 use jiff::civil::DateTime;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use jiff::{Timestamp, ToSpan};
@@ -17,7 +19,7 @@ pub struct Zone {
     local: Vec<(i64, Span)>,
     /// Start of each offset in UTC seconds, ascending, and the offset in seconds.
     utc: Vec<(i64, i32)>,
-    zone: TimeZone,
+    iana: TimeZone,
 }
 
 /// What a local time means.
@@ -57,37 +59,43 @@ impl Zone {
             let next = change.offset().seconds();
             let at = change.timestamp().as_second();
             let (before, after) = (at + i64::from(offset), at + i64::from(next));
-            if next > offset {
-                local.push((
-                    before,
-                    Span::Never {
-                        before: offset,
-                        after: next,
-                    },
-                ));
-                local.push((after, Span::Once(next)));
-            } else if next < offset {
-                local.push((
-                    after,
-                    Span::Twice {
-                        earlier: offset,
-                        later: next,
-                    },
-                ));
-                local.push((before, Span::Once(next)));
-            } else {
-                continue;
+            match next.cmp(&offset) {
+                Ordering::Greater => {
+                    local.push((
+                        before,
+                        Span::Never {
+                            before: offset,
+                            after: next,
+                        },
+                    ));
+                    local.push((after, Span::Once(next)));
+                }
+                Ordering::Less => {
+                    local.push((
+                        after,
+                        Span::Twice {
+                            earlier: offset,
+                            later: next,
+                        },
+                    ));
+                    local.push((before, Span::Once(next)));
+                }
+                Ordering::Equal => continue,
             }
             utc.push((at, next));
             offset = next;
         }
-        Ok(Self { local, utc, zone })
+        Ok(Self { local, utc, iana: zone })
     }
 
     /// What a local time (seconds since 1970-01-01 00:00 local) means.
     pub fn span_at_local(&self, local_s: i64) -> Span {
         if !in_table(local_s) {
             return self.slow_span(local_s);
+        }
+        let newest = self.local[self.local.len() - 1];
+        if newest.0 <= local_s {
+            return newest.1;
         }
         let index = self.local.partition_point(|(start, _)| *start <= local_s);
         self.local[index - 1].1
@@ -96,7 +104,7 @@ impl Zone {
     /// Offset in seconds at an instant (seconds since 1970 UTC).
     pub fn offset_at(&self, utc_s: i64) -> i32 {
         if !in_table(utc_s) {
-            return Timestamp::from_second(utc_s).map_or(0, |instant| self.zone.to_offset(instant).seconds());
+            return Timestamp::from_second(utc_s).map_or(0, |instant| self.iana.to_offset(instant).seconds());
         }
         let index = self.utc.partition_point(|(start, _)| *start <= utc_s);
         self.utc[index - 1].1
@@ -107,7 +115,7 @@ impl Zone {
         let Ok(civil) = DateTime::constant(1970, 1, 1, 0, 0, 0, 0).checked_add(local_s.seconds()) else {
             return self.local[0].1;
         };
-        match self.zone.to_ambiguous_timestamp(civil).offset() {
+        match self.iana.to_ambiguous_timestamp(civil).offset() {
             AmbiguousOffset::Unambiguous { offset } => Span::Once(offset.seconds()),
             AmbiguousOffset::Gap { before, after } => Span::Never {
                 before: before.seconds(),
@@ -159,7 +167,7 @@ mod tests {
                 let instant = Timestamp::from_second(start).unwrap();
                 assert_eq!(
                     zone.offset_at(start),
-                    zone.zone.to_offset(instant).seconds(),
+                    zone.iana.to_offset(instant).seconds(),
                     "{name} {start}"
                 );
             }

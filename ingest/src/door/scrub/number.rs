@@ -35,19 +35,19 @@ struct Run<'a> {
 
 /// Finds what is made of digits.
 pub(super) fn find(text: &str, spans: &mut Vec<Span>) {
-    if !has_enough_digits(text) {
+    // Full-width and Chinese digits are looked for in the one pass below.
+    if text.is_ascii() && text.bytes().filter(u8::is_ascii_digit).count() < LEAST_DIGITS {
         return;
     }
     let mut run = Run {
         text,
-        digits: Vec::with_capacity(32),
-        groups: Vec::with_capacity(8),
+        digits: Vec::new(),
+        groups: Vec::new(),
     };
-    let mut characters = text.char_indices().peekable();
     // Separators since the last digit: how many, and which.
     let mut separators = 0_u32;
     let mut separator = b'n';
-    while let Some((at, character)) = characters.next() {
+    for (at, character) in text.char_indices() {
         if let Some((digit, chinese)) = digit_of(character) {
             run.push(
                 at,
@@ -87,20 +87,6 @@ pub(super) fn find(text: &str, spans: &mut Vec<Span>) {
         }
     }
     run.settle(spans);
-}
-
-/// A cheap look: ASCII digits, and bytes that begin full-width or Chinese digits.
-fn has_enough_digits(text: &str) -> bool {
-    let ascii = text.bytes().filter(u8::is_ascii_digit).count();
-    ascii >= LEAST_DIGITS || {
-        !text.is_ascii()
-            && text
-                .chars()
-                .filter(|character| digit_of(*character).is_some())
-                .take(LEAST_DIGITS)
-                .count()
-                >= LEAST_DIGITS
-    }
 }
 
 fn digit_of(character: char) -> Option<(u8, bool)> {
@@ -246,14 +232,15 @@ impl Run<'_> {
             "[id]"
         } else if glued && !self.says_phone(start) {
             return None;
-        } else if shape.is_mobile() || shape.is_landline() || shape.is_north_american() {
-            "[phone]"
-        } else if matches!(before, Some('+')) && shape.is_plain() && (10..=15).contains(&shape.digits.len()) {
+        } else if shape.is_mobile()
+            || shape.is_landline()
+            || shape.is_north_american()
+            || (before == Some('+') && shape.is_plain() && (10..=15).contains(&shape.digits.len()))
+            || (shape.may_be_local_phone() && self.says_phone(start))
+        {
             "[phone]"
         } else if shape.is_social_security_number() && !before.is_some_and(is_han) {
             "[id]"
-        } else if shape.may_be_local_phone() && self.says_phone(start) {
-            "[phone]"
         } else if self.is_card(shape) {
             "[card]"
         } else {
@@ -271,9 +258,8 @@ impl Run<'_> {
             let serial = begins_with_date(shape.digits) || self.says(start, SERIAL_WORDS);
             return !serial || (passes_luhn(shape.digits) && !begins_with_date(shape.digits));
         }
-        let (last, fours) = match shape.window.split_last() {
-            Some(parts) => parts,
-            None => return false,
+        let Some((last, fours)) = shape.window.split_last() else {
+            return false;
         };
         let grouped = fours.iter().all(|group| group.length == 4) && last.length <= 4;
         grouped && matches!(shape.digits[0], b'3'..=b'6') && (passes_luhn(shape.digits) || self.says(start, CARD_WORDS))
@@ -462,16 +448,8 @@ fn is_mobile_number(digits: &[u8]) -> bool {
 }
 
 fn is_province(digits: &[u8]) -> bool {
-    matches!(
-        (digits[0], digits[1]),
-        (b'1', b'1'..=b'5')
-            | (b'2' | b'8', b'1'..=b'3')
-            | (b'3', b'1'..=b'7')
-            | (b'4', b'1'..=b'6')
-            | (b'5', b'0'..=b'4')
-            | (b'6', b'1'..=b'5')
-            | (b'7', b'1')
-    )
+    let region = (digits[0] - b'0') * 10 + digits[1] - b'0';
+    matches!(region, 11..=15 | 21..=23 | 31..=37 | 41..=46 | 50..=54 | 61..=65 | 71 | 81..=83)
 }
 
 /// YYYYMMDD of the 20th or 21st century.
@@ -494,5 +472,5 @@ fn passes_luhn(digits: &[u8]) -> bool {
             if value > 9 { value - 9 } else { value }
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }

@@ -180,15 +180,14 @@ fn name_length(han: &[char], certain: bool, told: bool) -> Option<usize> {
         return (certain && told && han.len() <= 4 && !han.contains(&'不') && !han.contains(&'无'))
             .then_some(han.len());
     };
-    let goes_on = |at: usize| han.get(at).is_none_or(|next| AFTER_NAME.contains(*next));
-    if han.len() > surname && goes_on(surname + 1) && !AFTER_NAME.contains(han[surname]) {
-        Some(surname + 1)
-    } else if han.len() > surname + 1 && goes_on(surname + 2) && !AFTER_NAME.contains(han[surname]) {
-        Some(surname + 2)
-    } else if (certain || told) && han.len() > surname + 1 && !AFTER_NAME.contains(han[surname]) {
-        Some(surname + 2)
-    } else {
+    let ends = |at: usize| han.get(at).is_none_or(|next| AFTER_NAME.contains(*next));
+    // A name has one or two characters behind the surname; where both could be, a known way to go on decides.
+    if han.len() <= surname || AFTER_NAME.contains(han[surname]) {
         None
+    } else if ends(surname + 1) {
+        Some(surname + 1)
+    } else {
+        (certain || told || ends(surname + 2)).then_some(surname + 2)
     }
 }
 
@@ -213,9 +212,7 @@ fn name_before(text: &str, start: usize, full: bool) -> Option<Span> {
     }
     let count = if full && all_han(3) && named(3) && begins(3) {
         3
-    } else if all_han(2) && is_compound(before[1], before[0]) {
-        2
-    } else if full && all_han(2) && named(2) && begins(2) {
+    } else if all_han(2) && (is_compound(before[1], before[0]) || (full && named(2) && begins(2))) {
         2
     } else if named(1) {
         1
