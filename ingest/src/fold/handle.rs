@@ -206,8 +206,12 @@ impl FoldHandle {
             .outcomes(first_offset, next_offset)
     }
 
-    /// Commits everything applied so far to the tables; the snapshot that shows it is published when this returns.
+    /// Commits everything applied so far to the tables; the snapshot that shows it is published when this returns. Fails once the fold
+    /// has failed.
     pub async fn flush(&self) -> Result<Snapshot, FoldError> {
+        if let Some(failure) = self.ending.failure.get() {
+            return Err(failure.clone());
+        }
         let (answer, answered) = oneshot::channel();
         self.until_end(async {
             self.sender
