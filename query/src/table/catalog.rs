@@ -1,0 +1,204 @@
+//! Opens the stored tables at the versions of `snapshot.json`, and gives every query one set of them.
+//!
+//! A set is made once per snapshot and shared: reading `snapshot.json` is all a query pays when nothing changed. Readers take no lock;
+//! files of the tables are only ever added.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
+use datafusion::common::Result as DataFusionResult;
+use deltalake::{DeltaTable, DeltaTableBuilder};
+use shiyu_log::table::Snapshot;
+use shiyu_schemas::city::City;
+use shiyu_schemas::table::{STORED, TableShape};
+use tokio::sync::Mutex;
+
+use super::scan::SnapshotTable;
+use super::{Sources, TABLES};
+use crate::error::QueryError;
+
+/// Catalog of all tables.
+pub const CATALOG_NAME: &str = "shiyu";
+/// Schema of all tables.
+pub const SCHEMA_NAME: &str = "core";
+
+/// All tables at one snapshot.
+#[derive(Debug)]
+pub struct Tables {
+    snapshot: Snapshot,
+    tables: BTreeMap<&'static str, Arc<dyn TableProvider>>,
+}
+
+impl Tables {
+    /// The versions they are at.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// A table by its name.
+    pub fn get(&self, name: &str) -> Option<&Arc<dyn TableProvider>> {
+        self.tables.get(name)
+    }
+
+    /// All tables by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Arc<dyn TableProvider>)> {
+        self.tables.iter().map(|(name, table)| (*name, table))
+    }
+}
+
+/// The tables of a data folder.
+#[derive(Debug)]
+pub struct Catalog {
+    root: PathBuf,
+    city: Option<Arc<City>>,
+    opened: Mutex<Opened>,
+}
+
+#[derive(Debug, Default)]
+struct Opened {
+    /// Delta tables by name, at the versions of the newest set.
+    delta: BTreeMap<&'static str, DeltaTable>,
+    newest: Option<Arc<Tables>>,
+}
+
+impl Catalog {
+    /// Opens the tables of a data folder. What is missing has no rows.
+    pub async fn open(data_dir: &Path, city: Option<Arc<City>>) -> Result<Self, QueryError> {
+        let catalog =
+            Self { root: data_dir.join("tables"), city, opened: Mutex::new(Opened::default()) };
+        catalog.tables().await?;
+        Ok(catalog)
+    }
+
+    /// Folder of the stored tables.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// All tables at the newest snapshot.
+    pub async fn tables(&self) -> Result<Arc<Tables>, QueryError> {
+        let mut opened = self.opened.lock().await;
+        let snapshot = Snapshot::read(&self.root)?.unwrap_or_default();
+        if let Some(newest) = &opened.newest
+            && newest.snapshot == snapshot
+        {
+            return Ok(newest.clone());
+        }
+        let mut stored = BTreeMap::new();
+        for shape in STORED {
+            if let Some(&version) = snapshot.tables.get(shape.name) {
+                let delta = opened.at_version(&self.root, shape, version).await?;
+                stored.insert(shape.name, Arc::new(SnapshotTable::of_delta(shape, delta)?));
+            }
+        }
+        let sources = Sources { stored: &stored, city: self.city.as_deref() };
+        let mut tables = BTreeMap::new();
+        for seen in TABLES {
+            let table = (seen.make)(&sources).map_err(|error| QueryError::Internal(Box::new(error)))?;
+            tables.insert(seen.name, table);
+        }
+        let tables = Arc::new(Tables { snapshot, tables });
+        opened.newest = Some(tables.clone());
+        Ok(tables)
+    }
+}
+
+impl Opened {
+    /// A table at exactly this version: the one at hand brought forward, or else read anew.
+    async fn at_version(
+        &mut self,
+        root: &Path,
+        shape: &'static TableShape,
+        version: u64,
+    ) -> Result<&DeltaTable, QueryError> {
+        let forward = match self.delta.get_mut(shape.name) {
+            Some(delta) if delta.version() == Some(version) => true,
+            Some(delta) => delta.update_incremental(Some(version)).await.is_ok() && delta.version() == Some(version),
+            None => false,
+        };
+        if !forward {
+            let folder = root.join(shape.name);
+            let folder = folder.canonicalize().map_err(|source| QueryError::Folder { path: folder, source })?;
+            let url = deltalake::ensure_table_uri(folder.to_string_lossy())?;
+            let delta = DeltaTableBuilder::from_url(url)?.with_version(version).load().await?;
+            self.delta.insert(shape.name, delta);
+        }
+        Ok(self.delta.get(shape.name).expect("the table was put there just now, or brought forward"))
+    }
+}
+
+/// The schema `core` of one session: the tables of one snapshot, replaced as a whole between queries.
+#[derive(Debug)]
+pub struct CoreSchema {
+    tables: RwLock<Arc<Tables>>,
+}
+
+impl CoreSchema {
+    /// Starts with these tables.
+    pub fn new(tables: Arc<Tables>) -> Self {
+        Self { tables: RwLock::new(tables) }
+    }
+
+    /// Goes on with these tables: what is planned from now on sees them.
+    pub fn replace(&self, tables: Arc<Tables>) {
+        *self.tables.write().unwrap_or_else(PoisonError::into_inner) = tables;
+    }
+
+    /// The tables of now.
+    pub fn tables(&self) -> Arc<Tables> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for CoreSchema {
+    fn table_names(&self) -> Vec<String> {
+        TABLES.iter().map(|seen| seen.name.to_owned()).collect()
+    }
+
+    async fn table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
+        Ok(self.tables().get(name).cloned())
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        TABLES.iter().any(|seen| seen.name == name)
+    }
+}
+
+/// The catalog `shiyu` of one session. Doors may add schemas of their own (`pg_catalog`); queries cannot.
+#[derive(Debug)]
+pub(crate) struct SessionCatalog {
+    core: Arc<CoreSchema>,
+    more: RwLock<BTreeMap<String, Arc<dyn SchemaProvider>>>,
+}
+
+impl SessionCatalog {
+    pub(crate) fn new(core: Arc<CoreSchema>) -> Self {
+        Self { core, more: RwLock::default() }
+    }
+}
+
+impl CatalogProvider for SessionCatalog {
+    fn schema_names(&self) -> Vec<String> {
+        let more = self.more.read().unwrap_or_else(PoisonError::into_inner);
+        std::iter::once(SCHEMA_NAME.to_owned()).chain(more.keys().cloned()).collect()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        if name == SCHEMA_NAME {
+            return Some(self.core.clone());
+        }
+        self.more.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    fn register_schema(
+        &self,
+        name: &str,
+        schema: Arc<dyn SchemaProvider>,
+    ) -> DataFusionResult<Option<Arc<dyn SchemaProvider>>> {
+        Ok(self.more.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), schema))
+    }
+}
