@@ -14,7 +14,11 @@ pub mod catalog;
 mod categories;
 mod cells;
 mod feeds;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod scan;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

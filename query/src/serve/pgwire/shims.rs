@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use datafusion::catalog::MemoryCatalogProvider;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{
@@ -63,7 +63,10 @@ pub(super) fn extend(context: &SessionContext) -> Result<()> {
     let text = |value: &str| ScalarValue::Utf8(Some(value.to_owned()));
     let no_text = || ScalarValue::Utf8(None);
     let yes = || ScalarValue::Boolean(Some(true));
+    // JDBC opens the columns of a key with it; there are no keys.
+    let no_pair = DataType::Struct(vec![Field::new("x", DataType::Int32, true), Field::new("n", DataType::Int32, true)].into());
     let functions = [
+        Constant::new("_pg_expandarray", &[1], ScalarValue::try_from(&no_pair)?),
         Constant::new("version", &[0], text(&format!("PostgreSQL {SERVER_VERSION}"))),
         Constant::new("current_schema", &[0], text(SCHEMA_NAME)),
         Constant::new("pg_get_serial_sequence", &[2], no_text()),
