@@ -67,6 +67,10 @@ public final class Drivers {
         Set<String> columns = strings(metadata.getColumns(null, "core", "events", "%"), "COLUMN_NAME");
         expect(name + " columns " + columns, columns.containsAll(Set.of("feed", "record_id", "cell", "occurred_at", "local_month")));
         strings(metadata.getPrimaryKeys(null, "core", "events"), "COLUMN_NAME");
+        if (name.equals("flight")) {
+            // PostgreSQL's driver computes foreign keys from catalog tables that the door does not fill; there are none to list.
+            strings(metadata.getImportedKeys(null, "core", "events"), "FKCOLUMN_NAME");
+        }
         strings(metadata.getTypeInfo(), "TYPE_NAME");
         long all = number(connection, "SELECT count(*) FROM events", null);
         long byFeed = 0;

@@ -112,6 +112,10 @@ fn tls_config(chain: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, QueryError>
         return Err(told("the file holds no certificate".to_owned()));
     }
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| told(error.to_string()))?;
+    // The Flight door's transport asks for the process-wide provider; one that is there already serves as well.
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        let _raced = rustls::crypto::aws_lc_rs::default_provider().install_default().is_err();
+    }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -122,3 +126,7 @@ fn tls_config(chain: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, QueryError>
     config.alpn_protocols = vec![b"postgresql".to_vec()];
     Ok(Arc::new(config))
 }
+
+#[cfg(test)]
+#[path = "sql_server_tests.rs"]
+mod tests;

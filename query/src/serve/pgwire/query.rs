@@ -31,6 +31,7 @@ use tokio::sync::OnceCell;
 
 use super::PgService;
 use super::control::{Control, control_of, default_of, reported_name};
+use super::shims::without_key_columns;
 use crate::error::QueryError;
 use crate::guard;
 use crate::session::{Rows, Session, parameter_values, parameters_of};
@@ -98,7 +99,7 @@ impl PgService {
 
     fn parse(&self, sql: &str) -> Result<Vec<Statement>, QueryError> {
         guard::check_text(sql)?;
-        let statements = self.parser.parse(sql).map_err(|error| QueryError::Syntax { problem: error.to_string() })?;
+        let statements = self.parser.parse(&without_key_columns(sql)).map_err(|error| QueryError::Syntax { problem: error.to_string() })?;
         if statements.len() > STATEMENTS_MAX {
             return Err(QueryError::TooLarge { what: "statements", limit: STATEMENTS_MAX });
         }

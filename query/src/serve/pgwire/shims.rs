@@ -1,9 +1,10 @@
 //! Functions that PostgreSQL clients expect, beside those of `datafusion-pg-catalog`. They are for clients, not for analysts: each
 //! answers one constant.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::DataType;
 use datafusion::catalog::MemoryCatalogProvider;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{
@@ -63,10 +64,7 @@ pub(super) fn extend(context: &SessionContext) -> Result<()> {
     let text = |value: &str| ScalarValue::Utf8(Some(value.to_owned()));
     let no_text = || ScalarValue::Utf8(None);
     let yes = || ScalarValue::Boolean(Some(true));
-    // JDBC opens the columns of a key with it; there are no keys.
-    let no_pair = DataType::Struct(vec![Field::new("x", DataType::Int32, true), Field::new("n", DataType::Int32, true)].into());
     let functions = [
-        Constant::new("_pg_expandarray", &[1], ScalarValue::try_from(&no_pair)?),
         Constant::new("version", &[0], text(&format!("PostgreSQL {SERVER_VERSION}"))),
         Constant::new("current_schema", &[0], text(SCHEMA_NAME)),
         Constant::new("pg_get_serial_sequence", &[2], no_text()),
@@ -89,4 +87,32 @@ pub(super) fn extend(context: &SessionContext) -> Result<()> {
         context.register_udf(function);
     }
     Ok(())
+}
+
+/// What JDBC lists the columns of keys with: the planner knows no fields of a call, and there are no keys to list.
+const KEY_COLUMNS: &[&str] = &[
+    "(information_schema._pg_expandarray(i.indkey)).n",
+    "information_schema._pg_expandarray(i.indkey)",
+    "(result.KEYS).x",
+    "(i.keys).x",
+];
+
+/// Takes the columns of keys out of a text.
+pub(super) fn without_key_columns(sql: &str) -> Cow<'_, str> {
+    if !sql.contains("_pg_expandarray") {
+        return Cow::Borrowed(sql);
+    }
+    Cow::Owned(KEY_COLUMNS.iter().fold(sql.to_owned(), |text, part| text.replace(part, "CAST(NULL AS INT)")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_of_keys_are_taken_out_of_what_jdbc_asks() {
+        let sql = "SELECT (information_schema._pg_expandarray(i.indkey)).n AS key_seq WHERE 1 = (result.KEYS).x";
+        assert_eq!(without_key_columns(sql), "SELECT CAST(NULL AS INT) AS key_seq WHERE 1 = CAST(NULL AS INT)");
+        assert_eq!(without_key_columns("SELECT 1"), "SELECT 1");
+    }
 }
