@@ -1,7 +1,7 @@
 //! From a file's bytes to UTF-8: decompression, then the encoding.
 //!
 //! A byte-order mark proves nothing: a file is taken for UTF-8 only if all of it is. Else its encoding is guessed over the whole file.
-//! Bytes that mean nothing in the encoding become U+FFFD and are counted.
+//! The mark itself is left out in any encoding. Bytes that mean nothing in the encoding become U+FFFD and are counted.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -13,6 +13,8 @@ use encoding_rs::{DecoderResult, Encoding};
 use super::{Compression, TextEncoding};
 
 const BLOCK_BYTES: usize = 1 << 20;
+/// The byte-order mark of UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A stream of UTF-8 text.
 pub(super) struct TextStream {
@@ -27,6 +29,7 @@ struct Decoder {
     decoder: encoding_rs::Decoder,
     input: Vec<u8>,
     start: usize,
+    begun: bool,
     finished: bool,
 }
 
@@ -59,6 +62,7 @@ pub(super) fn open(
         decoder: encoding.new_decoder_without_bom_handling(),
         input: Vec::new(),
         start: 0,
+        begun: false,
         finished: false,
     });
     Ok(TextStream { source, decoder, replaced_characters: 0, is_plain })
@@ -167,7 +171,8 @@ impl TextStream {
             state.input.resize(BLOCK_BYTES, 0);
             let count = self.source.read(&mut state.input)?;
             state.input.truncate(count);
-            state.start = 0;
+            state.start = if !state.begun && state.input.starts_with(MARK) { MARK.len() } else { 0 };
+            state.begun = true;
         }
         let last = state.input.is_empty();
         let at = buffer.len();
