@@ -151,17 +151,27 @@ impl From<deltalake::DeltaTableError> for QueryError {
 impl QueryError {
     /// An error of planning: nothing has been read, so its message holds the query's words only.
     pub fn of_planning(error: DataFusionError) -> Self {
-        let problem = first_line(&error.strip_backtrace());
+        let problem = first_line(&error.find_root().strip_backtrace());
         match error.find_root() {
             DataFusionError::SQL(..) => Self::Syntax { problem },
             DataFusionError::NotImplemented(_) => Self::Unsupported { problem },
-            DataFusionError::SchemaError(..) => Self::Unknown { problem, sqlstate: "42703" },
+            DataFusionError::SchemaError(..) => Self::Unknown {
+                problem,
+                sqlstate: "42703",
+            },
             DataFusionError::ResourcesExhausted(_) => Self::Memory(Box::new(error)),
-            DataFusionError::Plan(text) if text.contains("table '") => Self::Unknown { problem, sqlstate: "42P01" },
-            DataFusionError::Plan(text) if text.contains("Invalid function") => Self::Unknown { problem, sqlstate: "42883" },
-            DataFusionError::Plan(_) | DataFusionError::Configuration(_) => Self::Plan { problem },
+            DataFusionError::Plan(text) if text.contains("table '") => Self::Unknown {
+                problem,
+                sqlstate: "42P01",
+            },
+            DataFusionError::Plan(text) if text.contains("Invalid function") => Self::Unknown {
+                problem,
+                sqlstate: "42883",
+            },
+            DataFusionError::Plan(_) | DataFusionError::Configuration(_) | DataFusionError::Execution(_) => {
+                Self::Plan { problem }
+            }
             DataFusionError::ArrowError(..) => Self::Value(Box::new(error)),
-            DataFusionError::Execution(_) => Self::Plan { problem },
             _ => Self::Internal(Box::new(error)),
         }
     }
@@ -171,9 +181,9 @@ impl QueryError {
         match error.find_root() {
             DataFusionError::ResourcesExhausted(_) => Self::Memory(Box::new(error)),
             DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => Self::Value(Box::new(error)),
-            DataFusionError::NotImplemented(_) => {
-                Self::Unsupported { problem: "an operation on these types".to_owned() }
-            }
+            DataFusionError::NotImplemented(_) => Self::Unsupported {
+                problem: "an operation on these types".to_owned(),
+            },
             DataFusionError::ObjectStore(_) | DataFusionError::ParquetError(_) | DataFusionError::IoError(_) => {
                 Self::Storage(Box::new(error))
             }
@@ -247,5 +257,10 @@ impl From<QueryError> for pgwire::error::PgWireError {
 /// Planner messages go on with suggestions over several lines; one line of bounded length is enough.
 fn first_line(text: &str) -> String {
     const LENGTH_MAX: usize = 400;
-    text.lines().next().unwrap_or_default().chars().take(LENGTH_MAX).collect()
+    text.lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .take(LENGTH_MAX)
+        .collect()
 }

@@ -31,18 +31,43 @@ pub const SELECTS_MAX: usize = 64;
 /// What `repeat`, `lpad`, `range` and the like may make, all of a query multiplied.
 pub const MADE_MAX: i64 = 10_000;
 
-const WORD_OPERATORS: &[&str] =
-    &["AND", "OR", "NOT", "IN", "IS", "LIKE", "ILIKE", "BETWEEN", "SIMILAR", "UNION", "INTERSECT", "EXCEPT"];
-const MAKERS: &[&str] = &["repeat", "lpad", "rpad", "array_repeat", "array_resize", "range", "generate_series"];
+const WORD_OPERATORS: &[&str] = &[
+    "AND",
+    "OR",
+    "NOT",
+    "IN",
+    "IS",
+    "LIKE",
+    "ILIKE",
+    "BETWEEN",
+    "SIMILAR",
+    "UNION",
+    "INTERSECT",
+    "EXCEPT",
+];
+const MAKERS: &[&str] = &[
+    "repeat",
+    "lpad",
+    "rpad",
+    "array_repeat",
+    "array_resize",
+    "range",
+    "generate_series",
+];
 
 /// Refuses text that is too large, too deep or too wide for the planner.
 pub fn check_text(sql: &str) -> Result<(), QueryError> {
     if sql.len() > TEXT_BYTES_MAX {
-        return Err(QueryError::TooLarge { what: "bytes", limit: TEXT_BYTES_MAX });
+        return Err(QueryError::TooLarge {
+            what: "bytes",
+            limit: TEXT_BYTES_MAX,
+        });
     }
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
         .tokenize()
-        .map_err(|error| QueryError::Syntax { problem: error.to_string() })?;
+        .map_err(|error| QueryError::Syntax {
+            problem: error.to_string(),
+        })?;
     let mut counts = Counts::default();
     for token in &tokens {
         counts.add(token)?;
@@ -61,7 +86,10 @@ pub fn check_text(sql: &str) -> Result<(), QueryError> {
 
 /// Turns parameters written as `?` into `$1`, `$2` …
 pub fn number_parameters(sql: &str) -> String {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).with_unescape(false).tokenize().unwrap_or_default();
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
+        .with_unescape(false)
+        .tokenize()
+        .unwrap_or_default();
     if !tokens.contains(&Token::Question) {
         return sql.to_owned();
     }
@@ -93,7 +121,11 @@ impl Counts {
             Token::Word(word) if word.quote_style.is_none() => {
                 let word = word.value.to_ascii_uppercase();
                 match word.as_str() {
-                    "RECURSIVE" => return Err(QueryError::Denied { what: "WITH RECURSIVE".to_owned() }),
+                    "RECURSIVE" => {
+                        return Err(QueryError::Denied {
+                            what: "WITH RECURSIVE".to_owned(),
+                        });
+                    }
                     "CASE" => self.deepen(),
                     "END" => self.depth = self.depth.saturating_sub(1),
                     "JOIN" => self.joins += 1,
@@ -128,16 +160,24 @@ pub fn check_statement(statement: &Statement) -> Result<(), QueryError> {
     match statement {
         Statement::Query(query) => {
             if writes(&query.body) {
-                return Err(QueryError::Denied { what: "a change within a query".to_owned() });
+                return Err(QueryError::Denied {
+                    what: "a change within a query".to_owned(),
+                });
             }
         }
-        Statement::Explain { .. } | Statement::ExplainTable { .. } => {}
-        Statement::ShowTables { .. }
+        Statement::Explain { .. }
+        | Statement::ExplainTable { .. }
+        | Statement::ShowTables { .. }
         | Statement::ShowColumns { .. }
         | Statement::ShowVariable { .. }
         | Statement::ShowFunctions { .. } => {}
         other => {
-            let what = other.to_string().split_whitespace().next().unwrap_or("this statement").to_ascii_uppercase();
+            let what = other
+                .to_string()
+                .split_whitespace()
+                .next()
+                .unwrap_or("this statement")
+                .to_ascii_uppercase();
             return Err(QueryError::Denied { what });
         }
     }
@@ -165,7 +205,9 @@ impl Visitor for Growth {
     type Break = QueryError;
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<QueryError> {
-        let Some(with) = &query.with else { return ControlFlow::Continue(()) };
+        let Some(with) = &query.with else {
+            return ControlFlow::Continue(());
+        };
         let mut weights: HashMap<String, usize> = HashMap::new();
         let weigh = |weights: &HashMap<String, usize>, part: &Query| {
             let mut weight = 0_usize;
@@ -184,7 +226,10 @@ impl Visitor for Growth {
         let used = weigh(&weights, query).saturating_sub(parts);
         self.product = self.product.saturating_mul(used.max(1));
         if self.product > SELECTS_MAX {
-            return ControlFlow::Break(QueryError::TooLarge { what: "uses of WITH parts", limit: SELECTS_MAX });
+            return ControlFlow::Break(QueryError::TooLarge {
+                what: "uses of WITH parts",
+                limit: SELECTS_MAX,
+            });
         }
         ControlFlow::Continue(())
     }
@@ -192,8 +237,13 @@ impl Visitor for Growth {
 
 /// Refuses plans that do more than read, and functions that could make something huge. Parameters must be bound.
 pub fn check_plan(plan: &LogicalPlan) -> Result<(), QueryError> {
-    let reading = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    reading.verify_plan(plan).map_err(|_refused| QueryError::Denied { what: "this statement".to_owned() })?;
+    let reading = SQLOptions::new()
+        .with_allow_ddl(false)
+        .with_allow_dml(false)
+        .with_allow_statements(false);
+    reading.verify_plan(plan).map_err(|_refused| QueryError::Denied {
+        what: "this statement".to_owned(),
+    })?;
     let mut made = 1_i64;
     let mut refused = None;
     plan.apply_with_subqueries(|node| {
@@ -212,22 +262,35 @@ pub fn check_plan(plan: &LogicalPlan) -> Result<(), QueryError> {
 }
 
 fn count_made(expression: &Expr, made: &mut i64) -> Result<(), QueryError> {
-    let Expr::ScalarFunction(call) = expression else { return Ok(()) };
+    let Expr::ScalarFunction(call) = expression else {
+        return Ok(());
+    };
     if !MAKERS.contains(&call.name()) {
         return Ok(());
     }
     let sizes: Option<Vec<i64>> = match call.name() {
         "range" | "generate_series" => call.args.iter().map(literal).collect(),
-        _ => call.args.get(1).map(|size| literal(size).map(|size| vec![size])).unwrap_or_default(),
+        _ => call
+            .args
+            .get(1)
+            .map(|size| literal(size).map(|size| vec![size]))
+            .unwrap_or_default(),
     };
     let size = match sizes.as_deref() {
         Some([size]) => *size,
         Some([start, end, ..]) => end.saturating_sub(*start),
-        _ => return Err(QueryError::Denied { what: format!("{}() with a size that is not a plain number", call.name()) }),
+        _ => {
+            return Err(QueryError::Denied {
+                what: format!("{}() with a size that is not a plain number", call.name()),
+            });
+        }
     };
     *made = made.saturating_mul(size.saturating_abs().max(1));
     if *made > MADE_MAX {
-        return Err(QueryError::TooLarge { what: "things made by repeat, lpad, range and the like", limit: MADE_MAX as usize });
+        return Err(QueryError::TooLarge {
+            what: "things made by repeat, lpad, range and the like",
+            limit: MADE_MAX as usize,
+        });
     }
     Ok(())
 }
@@ -261,9 +324,15 @@ mod tests {
         let sql = format!("select {} from t", vec!["v=0"; 3_000].join(" or "));
         assert!(matches!(check_text(&sql), Err(QueryError::TooLarge { .. })));
         let sql = format!("select {}", vec!["'a'"; 1_000].join("||"));
-        assert!(matches!(check_text(&sql), Err(QueryError::TooLarge { what: "operators", .. })));
+        assert!(matches!(
+            check_text(&sql),
+            Err(QueryError::TooLarge { what: "operators", .. })
+        ));
         let sql = format!("select {}1{}", "(".repeat(60), ")".repeat(60));
-        assert!(matches!(check_text(&sql), Err(QueryError::TooLarge { what: "nesting", .. })));
+        assert!(matches!(
+            check_text(&sql),
+            Err(QueryError::TooLarge { what: "nesting", .. })
+        ));
     }
 
     #[test]
@@ -271,10 +340,18 @@ mod tests {
         let mut parts = vec!["p0 as (select 1 as v)".to_owned()];
         for number in 1..18 {
             let before = number - 1;
-            parts.push(format!("p{number} as (select a.v from p{before} a join p{before} b on a.v = b.v)"));
+            parts.push(format!(
+                "p{number} as (select a.v from p{before} a join p{before} b on a.v = b.v)"
+            ));
         }
         let sql = format!("with {} select * from p17", parts.join(", "));
-        assert!(matches!(checked(&sql), Err(QueryError::TooLarge { what: "uses of WITH parts", .. })));
+        assert!(matches!(
+            checked(&sql),
+            Err(QueryError::TooLarge {
+                what: "uses of WITH parts",
+                ..
+            })
+        ));
         checked("with a as (select 1 as v), b as (select v from a) select * from a join b using (v)").unwrap();
     }
 

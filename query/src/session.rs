@@ -52,7 +52,10 @@ pub struct Rows {
 
 impl std::fmt::Debug for Rows {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Rows").field("schema", &self.schema).finish_non_exhaustive()
+        formatter
+            .debug_struct("Rows")
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
     }
 }
 
@@ -76,7 +79,10 @@ pub struct SessionFactory {
 
 impl std::fmt::Debug for SessionFactory {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("SessionFactory").field("catalog", &self.catalog).finish_non_exhaustive()
+        formatter
+            .debug_struct("SessionFactory")
+            .field("catalog", &self.catalog)
+            .finish_non_exhaustive()
     }
 }
 
@@ -99,16 +105,22 @@ impl SessionFactory {
             .build_arc()
             .map_err(internal)?;
         // No query can name a file: the store of local files goes, and only the tables' folder comes.
-        runtime.deregister_object_store(ObjectStoreUrl::local_filesystem().as_ref()).map_err(internal)?;
+        runtime
+            .deregister_object_store(ObjectStoreUrl::local_filesystem().as_ref())
+            .map_err(internal)?;
         let state = SessionStateBuilder::new()
             .with_config(config().map_err(internal)?)
             .with_runtime_env(runtime.clone())
             .with_default_features()
             .build();
         let context = SessionContext::new_with_state(state);
-        register_functions(&context).map_err(internal)?;
+        register_functions(&context);
         extend(&context).map_err(internal)?;
-        Ok(Self { catalog, template: context.state(), runtime })
+        Ok(Self {
+            catalog,
+            template: context.state(),
+            runtime,
+        })
     }
 
     /// A session of its own, at the newest snapshot.
@@ -122,7 +134,11 @@ impl SessionFactory {
             .with_catalog_list(catalogs)
             .with_session_id(String::new())
             .build();
-        Ok(Session { context: SessionContext::new_with_state(state), core, catalog: self.catalog.clone() })
+        Ok(Session {
+            context: SessionContext::new_with_state(state),
+            core,
+            catalog: self.catalog.clone(),
+        })
     }
 
     /// Mounts the tables' folder once it is there.
@@ -150,9 +166,8 @@ fn config() -> Result<SessionConfig, DataFusionError> {
     Ok(config)
 }
 
-fn register_functions(context: &SessionContext) -> Result<(), DataFusionError> {
+fn register_functions(context: &SessionContext) {
     shiyu_function::register_all(context);
-    Ok(())
 }
 
 /// One session: plans and runs queries of one caller.
@@ -164,7 +179,10 @@ pub struct Session {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Session").field("core", &self.core).finish_non_exhaustive()
+        formatter
+            .debug_struct("Session")
+            .field("core", &self.core)
+            .finish_non_exhaustive()
     }
 }
 
@@ -188,22 +206,32 @@ impl Session {
     /// Plans the one query of a text.
     pub async fn plan(&self, sql: &str) -> Result<LogicalPlan, QueryError> {
         let statement = parse_one(sql)?;
-        self.context.state().statement_to_plan(statement).await.map_err(QueryError::of_planning)
+        self.context
+            .state()
+            .statement_to_plan(statement)
+            .await
+            .map_err(QueryError::of_planning)
     }
 
     /// Plans a statement. Whoever parsed it has checked the text.
     pub(crate) async fn plan_statement(&self, statement: Statement) -> Result<LogicalPlan, QueryError> {
         guard::check_statement(&statement)?;
         let statement = ParsedStatement::Statement(Box::new(statement));
-        self.context.state().statement_to_plan(statement).await.map_err(QueryError::of_planning)
+        self.context
+            .state()
+            .statement_to_plan(statement)
+            .await
+            .map_err(QueryError::of_planning)
     }
 
     /// Puts parameters into a plan and checks it.
-    pub fn bind(&self, plan: LogicalPlan, parameters: Option<ParamValues>) -> Result<LogicalPlan, QueryError> {
+    pub fn bind(plan: LogicalPlan, parameters: Option<ParamValues>) -> Result<LogicalPlan, QueryError> {
         let plan = match parameters {
             Some(values) => plan
                 .replace_params_with_values(&values)
-                .map_err(|error| QueryError::Parameters { problem: error.strip_backtrace() })?,
+                .map_err(|error| QueryError::Parameters {
+                    problem: error.strip_backtrace(),
+                })?,
             None => plan,
         };
         guard::check_plan(&plan)?;
@@ -221,15 +249,26 @@ impl Session {
             let physical = state.query_planner().create_physical_plan(&optimized, &state).await;
             execute_stream(physical.map_err(QueryError::of_planning)?, task).map_err(QueryError::of_running)
         };
-        let batches = tokio::time::timeout_at(deadline, started).await.map_err(|_late| TIMEOUT)??;
-        let running = Running { batches, schema: schema.clone(), deadline, rows: 0, _permit: permit };
+        let batches = tokio::time::timeout_at(deadline, started)
+            .await
+            .map_err(|_late| TIMEOUT)??;
+        let running = Running {
+            batches,
+            schema: schema.clone(),
+            deadline,
+            rows: 0,
+            _permit: permit,
+        };
         let stream = stream::unfold(Some(running), |running| async move {
             let mut running = running?;
             let next = running.next().await?;
             let rest = next.is_ok().then_some(running);
             Some((next, rest))
         });
-        Ok(Rows { schema, stream: stream.boxed() })
+        Ok(Rows {
+            schema,
+            stream: stream.boxed(),
+        })
     }
 }
 
@@ -245,21 +284,33 @@ fn parse_one(sql: &str) -> Result<ParsedStatement, QueryError> {
         .map_err(QueryError::of_planning)?;
     let mut statements = parser.parse_statements().map_err(QueryError::of_planning)?;
     let (Some(parsed), None) = (statements.pop_front(), statements.pop_front()) else {
-        return Err(QueryError::Syntax { problem: "give exactly one query".to_owned() });
+        return Err(QueryError::Syntax {
+            problem: "give exactly one query".to_owned(),
+        });
     };
     let inner = match &parsed {
         ParsedStatement::Statement(statement) => statement,
         ParsedStatement::Explain(explain) => match explain.statement.as_ref() {
             ParsedStatement::Statement(statement) => statement,
-            _ => return Err(QueryError::Denied { what: "EXPLAIN of this statement".to_owned() }),
+            _ => {
+                return Err(QueryError::Denied {
+                    what: "EXPLAIN of this statement".to_owned(),
+                });
+            }
         },
-        _ => return Err(QueryError::Denied { what: "this statement".to_owned() }),
+        _ => {
+            return Err(QueryError::Denied {
+                what: "this statement".to_owned(),
+            });
+        }
     };
     guard::check_statement(inner)?;
     Ok(parsed)
 }
 
-const TIMEOUT: QueryError = QueryError::Timeout { limit_seconds: QUERY_SECONDS_MAX };
+const TIMEOUT: QueryError = QueryError::Timeout {
+    limit_seconds: QUERY_SECONDS_MAX,
+};
 
 struct Running {
     batches: datafusion::execution::SendableRecordBatchStream,
@@ -318,7 +369,9 @@ pub fn parameter_values(
         return Err(QueryError::Parameters { problem });
     }
     let cast = parameters.iter().zip(values).map(|((id, kind), value)| match kind {
-        Some(kind) => value.cast_to(kind).map_err(|_unfit| QueryError::Parameters { problem: format!("{id} must be {kind}") }),
+        Some(kind) => value.cast_to(kind).map_err(|_unfit| QueryError::Parameters {
+            problem: format!("{id} must be {kind}"),
+        }),
         None => Ok(value),
     });
     Ok(ParamValues::from(cast.collect::<Result<Vec<_>, _>>()?))

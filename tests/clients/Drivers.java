@@ -68,7 +68,7 @@ public final class Drivers {
         expect(name + " columns " + columns, columns.containsAll(Set.of("feed", "record_id", "cell", "occurred_at", "local_month")));
         strings(metadata.getPrimaryKeys(null, "core", "events"), "COLUMN_NAME");
         if (name.equals("flight")) {
-            // PostgreSQL's driver computes foreign keys from catalog tables that the door does not fill; there are none to list.
+            // PostgreSQL's driver computes foreign keys in a query the door cannot plan; there are none to list.
             strings(metadata.getImportedKeys(null, "core", "events"), "FKCOLUMN_NAME");
         }
         strings(metadata.getTypeInfo(), "TYPE_NAME");

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use prost::Message as _;
 use shiyu_log::{EventLog, LogError, Records, Topic};
 use shiyu_schemas::v1;
 use thiserror::Error;

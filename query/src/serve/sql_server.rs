@@ -61,13 +61,24 @@ pub async fn serve_sql(
             return Err(QueryError::Exposed { address });
         }
     }
-    let tls = options.tls.as_ref().map(|(chain, key)| tls_config(chain, key)).transpose()?;
+    let tls = options
+        .tls
+        .as_ref()
+        .map(|(chain, key)| tls_config(chain, key))
+        .transpose()?;
     let catalog = Arc::new(Catalog::open(&options.data_dir, options.city.clone()).await?);
-    let service = Arc::new(SqlService::new(catalog.clone(), options.access.clone(), options.memory_bytes)?);
+    let service = Arc::new(SqlService::new(
+        catalog.clone(),
+        options.access.clone(),
+        options.memory_bytes,
+    )?);
     let postgres = Arc::new(pgwire::service(catalog, options.access.clone(), options.memory_bytes)?);
     let flight_listener = listen(options.flight).await?;
     let postgres_listener = listen(options.postgres).await?;
-    let bound = BoundAddresses { flight: address_of(&flight_listener)?, postgres: address_of(&postgres_listener)? };
+    let bound = BoundAddresses {
+        flight: address_of(&flight_listener)?,
+        postgres: address_of(&postgres_listener)?,
+    };
     info!(flight = %bound.flight, postgres = %bound.postgres, tls = tls.is_some(), "sql doors are open");
     if ready.send(bound).is_err() {
         info!("nobody waits for the addresses");
@@ -96,11 +107,16 @@ pub async fn run_query(
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, QueryError> {
-    TcpListener::bind(address).await.map_err(|source| QueryError::Listen { address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| QueryError::Listen { address, source })
 }
 
 fn address_of(listener: &TcpListener) -> Result<SocketAddr, QueryError> {
-    listener.local_addr().map_err(|source| QueryError::Door { door: "sql", source: Box::new(source) })
+    listener.local_addr().map_err(|source| QueryError::Door {
+        door: "sql",
+        source: Box::new(source),
+    })
 }
 
 fn tls_config(chain: &[u8], key: &[u8]) -> Result<Arc<ServerConfig>, QueryError> {

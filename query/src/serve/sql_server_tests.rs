@@ -40,12 +40,26 @@ async fn an_address_others_reach_needs_tls_and_tokens() {
     let open: SocketAddr = "0.0.0.0:0".parse().unwrap();
     let tokens = || Access::Tokens(vec![HashedToken::of("t")]);
     let keys = Some((Vec::new(), Vec::new()));
-    let exposed = SqlServeOptions { flight: open, ..options(folder.path(), tokens()) };
+    let exposed = SqlServeOptions {
+        flight: open,
+        ..options(folder.path(), tokens())
+    };
     assert!(matches!(refusal(exposed).await, QueryError::Exposed { .. }));
-    let exposed = SqlServeOptions { postgres: open, tls: keys.clone(), ..options(folder.path(), Access::Loopback) };
+    let exposed = SqlServeOptions {
+        postgres: open,
+        tls: keys.clone(),
+        ..options(folder.path(), Access::Loopback)
+    };
     assert!(matches!(refusal(exposed).await, QueryError::Exposed { .. }));
-    let unusable = SqlServeOptions { postgres: open, tls: keys, ..options(folder.path(), tokens()) };
-    assert!(matches!(refusal(unusable).await, QueryError::Tls { .. }), "nothing is served in clear");
+    let unusable = SqlServeOptions {
+        postgres: open,
+        tls: keys,
+        ..options(folder.path(), tokens())
+    };
+    assert!(
+        matches!(refusal(unusable).await, QueryError::Tls { .. }),
+        "nothing is served in clear"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,7 +71,11 @@ async fn a_caller_without_a_known_token_is_told_nothing() {
     let serving = tokio::spawn(serve_sql(options(folder.path(), access), ready, stop.clone()));
     let BoundAddresses { flight, .. } = told.await.unwrap();
     let client = async || {
-        let channel = Endpoint::from_shared(format!("http://{flight}")).unwrap().connect().await.unwrap();
+        let channel = Endpoint::from_shared(format!("http://{flight}"))
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
         FlightSqlServiceClient::new(channel)
     };
     let mut unknown = client().await;
@@ -68,11 +86,18 @@ async fn a_caller_without_a_known_token_is_told_nothing() {
 
     let mut known = client().await;
     known.handshake("analyst", "good").await.unwrap();
-    let info = known.execute("select feed, count(*) as n from events group by feed".to_owned(), None).await.unwrap();
+    let info = known
+        .execute("select feed, count(*) as n from events group by feed".to_owned(), None)
+        .await
+        .unwrap();
     let promised = info.clone().try_decode_schema().unwrap();
     let mut rows = known.do_get(info.endpoint[0].ticket.clone().unwrap()).await.unwrap();
     while rows.try_next().await.unwrap().is_some() {}
-    assert_eq!(rows.schema().unwrap().as_ref(), &promised, "what was promised is what comes");
+    assert_eq!(
+        rows.schema().unwrap().as_ref(),
+        &promised,
+        "what was promised is what comes"
+    );
     stop.cancel();
     serving.await.unwrap().unwrap();
 }

@@ -72,8 +72,15 @@ impl Access {
     pub fn check(&self, token: Option<&str>) -> Result<(), QueryError> {
         let Self::Tokens(known) = self else { return Ok(()) };
         let shown = HashedToken::of(token.ok_or(QueryError::Unauthenticated)?);
-        let matching = known.iter().filter(|hash| verify_slices_are_equal(&hash.0, &shown.0).is_ok()).count();
-        if matching == 0 { Err(QueryError::Unauthenticated) } else { Ok(()) }
+        let matching = known
+            .iter()
+            .filter(|hash| verify_slices_are_equal(&hash.0, &shown.0).is_ok())
+            .count();
+        if matching == 0 {
+            Err(QueryError::Unauthenticated)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -110,7 +117,11 @@ impl SqlService {
         extend: impl FnOnce(&SessionContext) -> Result<(), DataFusionError>,
     ) -> Result<Self, QueryError> {
         let factory = SessionFactory::new(catalog, memory_bytes, extend)?;
-        Ok(Self { factory, access, running: Arc::new(Semaphore::new(RUNNING_MAX)) })
+        Ok(Self {
+            factory,
+            access,
+            running: Arc::new(Semaphore::new(RUNNING_MAX)),
+        })
     }
 
     /// Who may ask.
@@ -125,7 +136,10 @@ impl SqlService {
 
     /// Waits for a turn, but not for long.
     pub(crate) async fn turn(&self) -> Result<OwnedSemaphorePermit, QueryError> {
-        let busy = QueryError::Busy { what: "queries", limit: RUNNING_MAX };
+        let busy = QueryError::Busy {
+            what: "queries",
+            limit: RUNNING_MAX,
+        };
         match tokio::time::timeout(WAIT_MAX, self.running.clone().acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => Err(busy),
@@ -136,15 +150,21 @@ impl SqlService {
     pub async fn prepare(&self, sql: &str) -> Result<Prepared, QueryError> {
         let plan = self.session().await?.plan(sql).await?;
         let schema = wire_schema(plan.schema().as_arrow());
-        Ok(Prepared { sql: sql.to_owned(), schema, parameters: parameters_of(&plan)? })
+        Ok(Prepared {
+            sql: sql.to_owned(),
+            schema,
+            parameters: parameters_of(&plan)?,
+        })
     }
 
     /// The schema of a query's result with these parameters: types of a result may follow from them.
     pub async fn schema(&self, sql: &str, parameters: Option<Vec<ScalarValue>>) -> Result<SchemaRef, QueryError> {
         let session = self.session().await?;
         let plan = session.plan(sql).await?;
-        let values = parameters.map(|values| parameter_values(&parameters_of(&plan)?, values)).transpose()?;
-        Ok(wire_schema(session.bind(plan, values)?.schema().as_arrow()))
+        let values = parameters
+            .map(|values| parameter_values(&parameters_of(&plan)?, values))
+            .transpose()?;
+        Ok(wire_schema(Session::bind(plan, values)?.schema().as_arrow()))
     }
 
     /// Runs a query with these parameters.
@@ -152,8 +172,10 @@ impl SqlService {
         let turn = self.turn().await?;
         let session = self.session().await?;
         let plan = session.plan(sql).await?;
-        let values = parameters.map(|values| parameter_values(&parameters_of(&plan)?, values)).transpose()?;
-        let plan = session.bind(plan, values)?;
+        let values = parameters
+            .map(|values| parameter_values(&parameters_of(&plan)?, values))
+            .transpose()?;
+        let plan = Session::bind(plan, values)?;
         session.run(plan, Some(turn)).await
     }
 }

@@ -31,7 +31,11 @@ pub(crate) fn make_cases(sources: &Sources<'_>) -> Result<Arc<dyn TableProvider>
 
 /// Makes `withdrawals`.
 pub(crate) fn make_withdrawals(sources: &Sources<'_>) -> Result<Arc<dyn TableProvider>> {
-    newest(sources, "withdrawal", &["partition", "sequence", "kind", "open", "counted", "versions"])
+    newest(
+        sources,
+        "withdrawal",
+        &["partition", "sequence", "kind", "open", "counted", "versions"],
+    )
 }
 
 fn newest(sources: &Sources<'_>, kind: &str, hidden: &[&str]) -> Result<Arc<dyn TableProvider>> {
@@ -40,7 +44,10 @@ fn newest(sources: &Sources<'_>, kind: &str, hidden: &[&str]) -> Result<Arc<dyn 
         .aggregate([col("feed"), col("record_id")], [max(order()).alias("change")])?
         .project([col("change")])?
         .build()?;
-    let shown = CASE_CHANGES.columns.iter().filter(|column| !hidden.contains(&column.name));
+    let shown = CASE_CHANGES
+        .columns
+        .iter()
+        .filter(|column| !hidden.contains(&column.name));
     let plan = LogicalPlanBuilder::scan(CASE_CHANGES.name, provider_as_source(stored), None)?
         .filter(in_subquery(order(), Arc::new(newest)))?
         .filter(col("kind").eq(lit(kind)))?

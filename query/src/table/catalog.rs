@@ -67,8 +67,11 @@ struct Opened {
 impl Catalog {
     /// Opens the tables of a data folder. What is missing has no rows.
     pub async fn open(data_dir: &Path, city: Option<Arc<City>>) -> Result<Self, QueryError> {
-        let catalog =
-            Self { root: data_dir.join("tables"), city, opened: Mutex::new(Opened::default()) };
+        let catalog = Self {
+            root: data_dir.join("tables"),
+            city,
+            opened: Mutex::new(Opened::default()),
+        };
         catalog.tables().await?;
         Ok(catalog)
     }
@@ -94,7 +97,10 @@ impl Catalog {
                 stored.insert(shape.name, Arc::new(SnapshotTable::of_delta(shape, delta)?));
             }
         }
-        let sources = Sources { stored: &stored, city: self.city.as_deref() };
+        let sources = Sources {
+            stored: &stored,
+            city: self.city.as_deref(),
+        };
         let mut tables = BTreeMap::new();
         for seen in TABLES {
             let table = (seen.make)(&sources).map_err(|error| QueryError::Internal(Box::new(error)))?;
@@ -121,12 +127,17 @@ impl Opened {
         };
         if !forward {
             let folder = root.join(shape.name);
-            let folder = folder.canonicalize().map_err(|source| QueryError::Folder { path: folder, source })?;
+            let folder = folder
+                .canonicalize()
+                .map_err(|source| QueryError::Folder { path: folder, source })?;
             let url = deltalake::ensure_table_uri(folder.to_string_lossy())?;
             let delta = DeltaTableBuilder::from_url(url)?.with_version(version).load().await?;
             self.delta.insert(shape.name, delta);
         }
-        Ok(self.delta.get(shape.name).expect("the table was put there just now, or brought forward"))
+        Ok(self
+            .delta
+            .get(shape.name)
+            .expect("the table was put there just now, or brought forward"))
     }
 }
 
@@ -139,7 +150,9 @@ pub struct CoreSchema {
 impl CoreSchema {
     /// Starts with these tables.
     pub fn new(tables: Arc<Tables>) -> Self {
-        Self { tables: RwLock::new(tables) }
+        Self {
+            tables: RwLock::new(tables),
+        }
     }
 
     /// Goes on with these tables: what is planned from now on sees them.
@@ -177,21 +190,30 @@ pub(crate) struct SessionCatalog {
 
 impl SessionCatalog {
     pub(crate) fn new(core: Arc<CoreSchema>) -> Self {
-        Self { core, more: RwLock::default() }
+        Self {
+            core,
+            more: RwLock::default(),
+        }
     }
 }
 
 impl CatalogProvider for SessionCatalog {
     fn schema_names(&self) -> Vec<String> {
         let more = self.more.read().unwrap_or_else(PoisonError::into_inner);
-        std::iter::once(SCHEMA_NAME.to_owned()).chain(more.keys().cloned()).collect()
+        std::iter::once(SCHEMA_NAME.to_owned())
+            .chain(more.keys().cloned())
+            .collect()
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         if name == SCHEMA_NAME {
             return Some(self.core.clone());
         }
-        self.more.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.more
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned()
     }
 
     fn register_schema(
@@ -199,6 +221,10 @@ impl CatalogProvider for SessionCatalog {
         name: &str,
         schema: Arc<dyn SchemaProvider>,
     ) -> DataFusionResult<Option<Arc<dyn SchemaProvider>>> {
-        Ok(self.more.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), schema))
+        Ok(self
+            .more
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), schema))
     }
 }

@@ -12,7 +12,12 @@ use shiyu_schemas::table::{Column, ColumnType, TableShape};
 use super::Sources;
 
 const fn column(name: &'static str, kind: ColumnType, nullable: bool, comment: &'static str) -> Column {
-    Column { name, kind, nullable, comment }
+    Column {
+        name,
+        kind,
+        nullable,
+        comment,
+    }
 }
 
 /// Columns of the table.
@@ -32,16 +37,29 @@ pub(crate) const SHAPE: &TableShape = &TableShape {
 
 /// Makes the table.
 pub(crate) fn make(sources: &Sources<'_>) -> Result<Arc<dyn TableProvider>> {
-    let categories: Vec<&Category> = sources.city.map(|city| city.categories.iter().collect()).unwrap_or_default();
+    let categories: Vec<&Category> = sources
+        .city
+        .map(|city| city.categories.iter().collect())
+        .unwrap_or_default();
     let text = |value: fn(&Category) -> Option<&str>| -> ArrayRef {
-        Arc::new(categories.iter().map(|category| value(category)).collect::<StringArray>())
+        Arc::new(
+            categories
+                .iter()
+                .map(|category| value(category))
+                .collect::<StringArray>(),
+        )
     };
     let columns: Vec<ArrayRef> = vec![
         text(|category| Some(&category.code)),
         text(|category| category.parent.as_deref()),
         text(|category| Some(&category.name)),
         text(|category| Some(&category.name_zh)),
-        Arc::new(categories.iter().map(|category| Some(i32::from(category.severity))).collect::<Int32Array>()),
+        Arc::new(
+            categories
+                .iter()
+                .map(|category| Some(i32::from(category.severity)))
+                .collect::<Int32Array>(),
+        ),
     ];
     let schema = SHAPE.schema();
     let rows = RecordBatch::try_new(schema.clone(), columns)?;

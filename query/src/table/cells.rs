@@ -23,8 +23,12 @@ const SUMS: [&str; 3] = ["count", "open", "severity"];
 pub(crate) fn make(sources: &Sources<'_>) -> Result<Arc<dyn TableProvider>> {
     let schema = CELL_CHANGES.schema();
     let is_sum = |name: &str| SUMS.contains(&name);
-    let keys: Vec<Expr> =
-        CELL_CHANGES.columns.iter().filter(|column| !is_sum(column.name)).map(|column| col(column.name)).collect();
+    let keys: Vec<Expr> = CELL_CHANGES
+        .columns
+        .iter()
+        .filter(|column| !is_sum(column.name))
+        .map(|column| col(column.name))
+        .collect();
     let sums = SUMS.map(|name| sum(col(name)).alias(format!("{name}_sum")));
     let nonzero = SUMS.map(|name| col(format!("{name}_sum")).not_eq(lit(0_i64)));
     let [count, open, severity] = nonzero;
@@ -38,10 +42,14 @@ pub(crate) fn make(sources: &Sources<'_>) -> Result<Arc<dyn TableProvider>> {
             col(field.name())
         }
     });
-    let plan = LogicalPlanBuilder::scan(CELL_CHANGES.name, provider_as_source(sources.stored(&CELL_CHANGES)), None)?
-        .aggregate(keys, sums)?
-        .filter(count.or(open).or(severity))?
-        .project(shown)?
-        .build()?;
+    let plan = LogicalPlanBuilder::scan(
+        CELL_CHANGES.name,
+        provider_as_source(sources.stored(&CELL_CHANGES)),
+        None,
+    )?
+    .aggregate(keys, sums)?
+    .filter(count.or(open).or(severity))?
+    .project(shown)?
+    .build()?;
     Ok(Arc::new(ViewTable::new(plan, None)))
 }

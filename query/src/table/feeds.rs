@@ -12,7 +12,12 @@ use shiyu_schemas::table::{Column, ColumnType, TableShape};
 use super::Sources;
 
 const fn text(name: &'static str, comment: &'static str) -> Column {
-    Column { name, kind: ColumnType::Text, nullable: false, comment }
+    Column {
+        name,
+        kind: ColumnType::Text,
+        nullable: false,
+        comment,
+    }
 }
 
 /// Columns of the table.
@@ -50,7 +55,12 @@ pub(crate) fn make(sources: &Sources<'_>) -> Result<Arc<dyn TableProvider>> {
         column(|feed| &feed.manifest.channel),
         column(|feed| &feed.manifest.origin),
         column(|feed| &feed.manifest.connector.kind),
-        Arc::new(feeds.iter().map(|feed| Some(feed.manifest.withdrawal.is_some())).collect::<BooleanArray>()),
+        Arc::new(
+            feeds
+                .iter()
+                .map(|feed| Some(feed.manifest.withdrawal.is_some()))
+                .collect::<BooleanArray>(),
+        ),
     ];
     let schema = SHAPE.schema();
     let rows = RecordBatch::try_new(schema.clone(), columns)?;

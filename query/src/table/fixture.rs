@@ -14,7 +14,11 @@ pub(crate) type Row = Vec<(&'static str, String)>;
 
 /// One row, as `column=value` words.
 pub(crate) fn row(words: &'static str) -> Row {
-    words.split_whitespace().map(|word| word.split_once('=').unwrap()).map(|(name, value)| (name, value.to_owned())).collect()
+    words
+        .split_whitespace()
+        .map(|word| word.split_once('=').unwrap())
+        .map(|(name, value)| (name, value.to_owned()))
+        .collect()
 }
 
 /// Rows of a table.
@@ -28,7 +32,10 @@ pub(crate) fn batch(shape: &TableShape, rows: &[Row]) -> RecordBatch {
             _ => "0",
         };
         let value = |row: &Row| {
-            let given = row.iter().find(|(name, _)| *name == column.name).map(|(_, value)| value.clone());
+            let given = row
+                .iter()
+                .find(|(name, _)| *name == column.name)
+                .map(|(_, value)| value.clone());
             given.or_else(|| (!column.nullable).then(|| plain.to_owned()))
         };
         let texts: ArrayRef = Arc::new(rows.iter().map(value).collect::<StringArray>());
@@ -40,7 +47,14 @@ pub(crate) fn batch(shape: &TableShape, rows: &[Row]) -> RecordBatch {
 /// Adds rows to the tables of a data folder, as one epoch.
 pub(crate) async fn add(data_dir: &Path, epoch: u64, rows: Vec<(&'static TableShape, Vec<Row>)>) {
     let mut writer = TableWriter::open(&data_dir.join("tables"), STORED).await.unwrap();
-    let rows = rows.iter().map(|(shape, rows)| (shape.name, batch(shape, rows))).collect();
-    let mark = EpochMark { partition: "events-0".to_owned(), incarnation: 1, epoch };
+    let rows = rows
+        .iter()
+        .map(|(shape, rows)| (shape.name, batch(shape, rows)))
+        .collect();
+    let mark = EpochMark {
+        partition: "events-0".to_owned(),
+        incarnation: 1,
+        epoch,
+    };
     writer.commit(&[EpochRows { mark, rows }]).await.unwrap();
 }

@@ -61,15 +61,51 @@ pub(crate) struct SeenTable {
 
 /// All tables, in the order people read about them.
 pub(crate) static TABLES: &[SeenTable] = &[
-    SeenTable { name: "events", comment: EVENTS.comment, make: |sources| Ok(sources.stored(&EVENTS)) },
-    SeenTable { name: "cases", comment: cases::CASES_COMMENT, make: cases::make_cases },
-    SeenTable { name: "withdrawals", comment: cases::WITHDRAWALS_COMMENT, make: cases::make_withdrawals },
-    SeenTable { name: "cells", comment: cells::COMMENT, make: cells::make },
-    SeenTable { name: "scores", comment: SCORES.comment, make: |sources| Ok(sources.stored(&SCORES)) },
-    SeenTable { name: "rejections", comment: REJECTIONS.comment, make: |sources| Ok(sources.stored(&REJECTIONS)) },
-    SeenTable { name: "areas", comment: areas::SHAPE.comment, make: areas::make },
-    SeenTable { name: "feeds", comment: feeds::SHAPE.comment, make: feeds::make },
-    SeenTable { name: "categories", comment: categories::SHAPE.comment, make: categories::make },
+    SeenTable {
+        name: "events",
+        comment: EVENTS.comment,
+        make: |sources| Ok(sources.stored(&EVENTS)),
+    },
+    SeenTable {
+        name: "cases",
+        comment: cases::CASES_COMMENT,
+        make: cases::make_cases,
+    },
+    SeenTable {
+        name: "withdrawals",
+        comment: cases::WITHDRAWALS_COMMENT,
+        make: cases::make_withdrawals,
+    },
+    SeenTable {
+        name: "cells",
+        comment: cells::COMMENT,
+        make: cells::make,
+    },
+    SeenTable {
+        name: "scores",
+        comment: SCORES.comment,
+        make: |sources| Ok(sources.stored(&SCORES)),
+    },
+    SeenTable {
+        name: "rejections",
+        comment: REJECTIONS.comment,
+        make: |sources| Ok(sources.stored(&REJECTIONS)),
+    },
+    SeenTable {
+        name: "areas",
+        comment: areas::SHAPE.comment,
+        make: areas::make,
+    },
+    SeenTable {
+        name: "feeds",
+        comment: feeds::SHAPE.comment,
+        make: feeds::make,
+    },
+    SeenTable {
+        name: "categories",
+        comment: categories::SHAPE.comment,
+        make: categories::make,
+    },
 ];
 
 /// What a table holds, by its name.

@@ -51,7 +51,11 @@ pub struct SnapshotTable {
 impl SnapshotTable {
     /// A table without rows.
     pub fn empty(shape: &TableShape) -> Self {
-        Self { schema: shape.schema(), partition: shape.partition_by.map(|name| shape.index(name)), files: Vec::new() }
+        Self {
+            schema: shape.schema(),
+            partition: shape.partition_by.map(|name| shape.index(name)),
+            files: Vec::new(),
+        }
     }
 
     /// The files a Delta table has at the version it is loaded at.
@@ -60,11 +64,18 @@ impl SnapshotTable {
         let state = delta.snapshot()?;
         for file in state.log_data().iter() {
             if file.deletion_vector_descriptor().is_some() {
-                let problem = format!("table \"{}\" has deletion vectors, which no writer of ours makes", shape.name);
+                let problem = format!(
+                    "table \"{}\" has deletion vectors, which no writer of ours makes",
+                    shape.name
+                );
                 return Err(QueryError::Storage(problem.into()));
             }
             let partition = match shape.partition_by {
-                Some(column) => Some(partition_value(shape, column, file.partition_values_map().remove(column).flatten())?),
+                Some(column) => Some(partition_value(
+                    shape,
+                    column,
+                    file.partition_values_map().remove(column).flatten(),
+                )?),
                 None => None,
             };
             table.files.push(ActiveFile {
@@ -93,9 +104,14 @@ impl SnapshotTable {
             .filter(|(index, _)| Some(*index) != self.partition)
             .map(|(_, field)| field.clone())
             .collect();
-        let partition: Vec<Arc<Field>> =
-            self.partition.iter().map(|&index| self.schema.fields()[index].clone()).collect();
-        TableSchema::builder(Arc::new(Schema::new(in_files))).with_table_partition_cols(partition).build()
+        let partition: Vec<Arc<Field>> = self
+            .partition
+            .iter()
+            .map(|&index| self.schema.fields()[index].clone())
+            .collect();
+        TableSchema::builder(Arc::new(Schema::new(in_files)))
+            .with_table_partition_cols(partition)
+            .build()
     }
 
     /// Position of one of our columns in the scan's schema.
@@ -108,7 +124,11 @@ impl SnapshotTable {
     }
 
     fn row_count(&self) -> Precision<usize> {
-        self.files.iter().map(|file| file.rows).sum::<Option<usize>>().map_or(Precision::Absent, Precision::Exact)
+        self.files
+            .iter()
+            .map(|file| file.rows)
+            .sum::<Option<usize>>()
+            .map_or(Precision::Absent, Precision::Exact)
     }
 }
 
@@ -132,7 +152,10 @@ impl TableProvider for SnapshotTable {
     }
 
     fn statistics(&self) -> Option<Statistics> {
-        Some(Statistics { num_rows: self.row_count(), ..Statistics::new_unknown(&self.schema) })
+        Some(Statistics {
+            num_rows: self.row_count(),
+            ..Statistics::new_unknown(&self.schema)
+        })
     }
 
     async fn scan(
@@ -160,7 +183,10 @@ impl TableProvider for SnapshotTable {
         let mut options = state.table_options().parquet.clone();
         options.global.schema_force_view_types = false;
         let schema = self.scan_schema();
-        let statistics = Statistics { num_rows: self.row_count(), ..Statistics::new_unknown(schema.table_schema()) };
+        let statistics = Statistics {
+            num_rows: self.row_count(),
+            ..Statistics::new_unknown(schema.table_schema())
+        };
         let source = ParquetSource::new(schema).with_table_parquet_options(options);
         let store = ObjectStoreUrl::parse(STORE_URL)?;
         let groups = FileGroup::new(files).split_files(state.config().target_partitions());

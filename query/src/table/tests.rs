@@ -23,7 +23,14 @@ async fn answer(service: &SqlService, sql: &str) -> String {
     let rows = service.query(sql, None).await.unwrap().collect().await.unwrap();
     let text = pretty_format_batches(&rows).unwrap().to_string();
     let cells = text.lines().filter(|line| line.starts_with('|')).skip(1);
-    let rows: Vec<String> = cells.map(|line| line.split_whitespace().filter(|word| *word != "|").collect::<Vec<_>>().join(" ")).collect();
+    let rows: Vec<String> = cells
+        .map(|line| {
+            line.split_whitespace()
+                .filter(|word| *word != "|")
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .collect();
     rows.join(", ")
 }
 
@@ -35,7 +42,11 @@ async fn refusal(service: &SqlService, sql: &str) -> QueryError {
 }
 
 async fn fill(folder: &Path) {
-    let events = ["r1 local_month=2024-04-01 cell=622236750694711295", "r2 local_month=2024-05-01", "r3 local_month=2024-05-01"];
+    let events = [
+        "r1 local_month=2024-04-01 cell=622236750694711295",
+        "r2 local_month=2024-05-01",
+        "r3 local_month=2024-05-01",
+    ];
     let events = events.map(|words| {
         let (id, rest) = words.split_once(' ').unwrap();
         let mut event = row(rest);
@@ -55,7 +66,16 @@ async fn fill(folder: &Path) {
         row("cell=617733122423259135 count=1 open=1 severity=1"),
         row("cell=617733122423259135 count=-1 open=-1 severity=-1"),
     ];
-    add(folder, 1, vec![(&EVENTS, events.to_vec()), (&CASE_CHANGES, cases), (&CELL_CHANGES, cells)]).await;
+    add(
+        folder,
+        1,
+        vec![
+            (&EVENTS, events.to_vec()),
+            (&CASE_CHANGES, cases),
+            (&CELL_CHANGES, cells),
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -63,8 +83,16 @@ async fn a_folder_without_tables_answers_with_no_rows() {
     let folder = tempfile::tempdir().unwrap();
     let service = service(folder.path()).await;
     for seen in TABLES {
-        assert_eq!(answer(&service, &format!("select count(*) from {}", seen.name)).await, "0", "{}", seen.name);
-        let rows = service.query(&format!("select * from {}", seen.name), None).await.unwrap();
+        assert_eq!(
+            answer(&service, &format!("select count(*) from {}", seen.name)).await,
+            "0",
+            "{}",
+            seen.name
+        );
+        let rows = service
+            .query(&format!("select * from {}", seen.name), None)
+            .await
+            .unwrap();
         assert!(rows.collect().await.unwrap().iter().all(|batch| batch.num_rows() == 0));
     }
 }
@@ -74,12 +102,28 @@ async fn cases_are_the_newest_change_and_cells_the_sum() {
     let folder = tempfile::tempdir().unwrap();
     fill(folder.path()).await;
     let service = service(folder.path()).await;
-    assert_eq!(answer(&service, "select record_id, state from cases order by 1").await, "r1 closed, r2 working");
-    assert_eq!(answer(&service, "select record_id, state, match_key from withdrawals").await, "r3 waiting k");
-    assert_eq!(answer(&service, "select cell, count, open, severity from cells").await, "617733122422996991 2 1 4");
+    assert_eq!(
+        answer(&service, "select record_id, state from cases order by 1").await,
+        "r1 closed, r2 working"
+    );
+    assert_eq!(
+        answer(&service, "select record_id, state, match_key from withdrawals").await,
+        "r3 waiting k"
+    );
+    assert_eq!(
+        answer(&service, "select cell, count, open, severity from cells").await,
+        "617733122422996991 2 1 4"
+    );
     let by_month = "select local_month, count(*), count(cell) from events group by 1 order by 1";
     assert_eq!(answer(&service, by_month).await, "2024-04-01 1 1, 2024-05-01 2 0");
-    assert_eq!(answer(&service, "select record_id from events where local_month < date '2024-05-01'").await, "r1");
+    assert_eq!(
+        answer(
+            &service,
+            "select record_id from events where local_month < date '2024-05-01'"
+        )
+        .await,
+        "r1"
+    );
     let joined = "select count(*) from cases c join events e using (feed, record_id) where c.open";
     assert_eq!(answer(&service, joined).await, "1");
 }
@@ -97,7 +141,13 @@ async fn types_are_exactly_those_of_the_shapes_and_new_rows_are_seen() {
     assert_eq!(cells, CELL_CHANGES.schema());
     let before = answer(&service, "select count(*) from events").await;
     add(folder.path(), 2, vec![(&EVENTS, vec![row("record_id=r9")])]).await;
-    assert_eq!((before.as_str(), answer(&service, "select count(*) from events").await.as_str()), ("3", "4"));
+    assert_eq!(
+        (
+            before.as_str(),
+            answer(&service, "select count(*) from events").await.as_str()
+        ),
+        ("3", "4")
+    );
 }
 
 #[tokio::test]
@@ -107,10 +157,22 @@ async fn parameters_are_bound_in_their_order_even_where_only_a_cast_gives_their_
     let numbers: Vec<String> = (1..=11).map(|number| format!("cast(${number} as bigint)")).collect();
     let sql = format!("select {}", numbers.join(", "));
     let values = (1..=11).map(|number| ScalarValue::Int32(Some(number))).collect();
-    let rows = service.query(&sql, Some(values)).await.unwrap().collect().await.unwrap();
+    let rows = service
+        .query(&sql, Some(values))
+        .await
+        .unwrap()
+        .collect()
+        .await
+        .unwrap();
     let column = |index: usize| rows[0].column(index).clone();
-    assert_eq!(ScalarValue::try_from_array(&column(1), 0).unwrap(), ScalarValue::Int64(Some(2)));
-    assert_eq!(ScalarValue::try_from_array(&column(9), 0).unwrap(), ScalarValue::Int64(Some(10)));
+    assert_eq!(
+        ScalarValue::try_from_array(&column(1), 0).unwrap(),
+        ScalarValue::Int64(Some(2))
+    );
+    assert_eq!(
+        ScalarValue::try_from_array(&column(9), 0).unwrap(),
+        ScalarValue::Int64(Some(10))
+    );
     let few = service.query("select ?", Some(Vec::new())).await;
     assert!(matches!(few, Err(QueryError::Parameters { .. })));
 }
@@ -139,9 +201,15 @@ async fn only_reading_our_tables_is_allowed() {
         "",
     ] {
         let error = refusal(&service, sql).await;
-        assert!(!matches!(error, QueryError::Internal(_) | QueryError::Timeout { .. }), "{sql}: {error:?}");
+        assert!(
+            !matches!(error, QueryError::Internal(_) | QueryError::Timeout { .. }),
+            "{sql}: {error:?}"
+        );
     }
-    assert_eq!(answer(&service, "select repeat('x', 3), range(1, 3)").await, "xxx [1, 2]");
+    assert_eq!(
+        answer(&service, "select repeat('x', 3), range(1, 3)").await,
+        "xxx [1, 2]"
+    );
 }
 
 #[tokio::test]
@@ -149,7 +217,10 @@ async fn what_is_just_within_the_limits_is_planned() {
     let folder = tempfile::tempdir().unwrap();
     fill(folder.path()).await;
     let service = service(folder.path()).await;
-    let wide = format!("select count(*) from events where {}", vec!["severity = 0"; 249].join(" or "));
+    let wide = format!(
+        "select count(*) from events where {}",
+        vec!["severity = 0"; 249].join(" or ")
+    );
     assert_eq!(answer(&service, &wide).await, "3");
     let deep = format!("select {}1{}", "(".repeat(40), ")".repeat(40));
     assert_eq!(answer(&service, &deep).await, "1");
@@ -158,7 +229,12 @@ async fn what_is_just_within_the_limits_is_planned() {
 #[tokio::test]
 async fn an_error_never_quotes_a_row() {
     let folder = tempfile::tempdir().unwrap();
-    add(folder.path(), 1, vec![(&EVENTS, vec![row("record_id=secret13800138000")])]).await;
+    add(
+        folder.path(),
+        1,
+        vec![(&EVENTS, vec![row("record_id=secret13800138000")])],
+    )
+    .await;
     let service = service(folder.path()).await;
     let error = refusal(&service, "select cast(record_id as bigint) from events").await;
     assert!(matches!(error, QueryError::Value(_)), "{error:?}");

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use arrow_flight::error::FlightError;
-use arrow_flight::sql::metadata::{SqlInfoData, SqlInfoDataBuilder, XdbcTypeInfo, XdbcTypeInfoData, XdbcTypeInfoDataBuilder};
+use arrow_flight::sql::metadata::{
+    SqlInfoData, SqlInfoDataBuilder, XdbcTypeInfo, XdbcTypeInfoData, XdbcTypeInfoDataBuilder,
+};
 use arrow_flight::sql::{
     Nullable, Searchable, SqlInfo, SqlNullOrdering, SqlSupportedCaseSensitivity, SqlSupportedTransaction, XdbcDataType,
     XdbcDatetimeSubcode,
@@ -14,17 +16,57 @@ use crate::guard;
 use crate::session::QUERY_SECONDS_MAX;
 
 const NUMERIC: &[&str] = &[
-    "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "cos", "cosh", "degrees", "exp", "floor",
-    "ln", "log", "log10", "log2", "pi", "power", "radians", "round", "signum", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
+    "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "cos", "cosh", "degrees", "exp",
+    "floor", "ln", "log", "log10", "log2", "pi", "power", "radians", "round", "signum", "sin", "sinh", "sqrt", "tan",
+    "tanh", "trunc",
 ];
 const STRING: &[&str] = &[
-    "ascii", "bit_length", "btrim", "character_length", "chr", "concat", "concat_ws", "contains", "ends_with", "initcap", "left",
-    "lower", "lpad", "ltrim", "octet_length", "regexp_like", "regexp_match", "regexp_replace", "repeat", "replace", "reverse",
-    "right", "rpad", "rtrim", "split_part", "starts_with", "strpos", "substr", "to_hex", "translate", "upper",
+    "ascii",
+    "bit_length",
+    "btrim",
+    "character_length",
+    "chr",
+    "concat",
+    "concat_ws",
+    "contains",
+    "ends_with",
+    "initcap",
+    "left",
+    "lower",
+    "lpad",
+    "ltrim",
+    "octet_length",
+    "regexp_like",
+    "regexp_match",
+    "regexp_replace",
+    "repeat",
+    "replace",
+    "reverse",
+    "right",
+    "rpad",
+    "rtrim",
+    "split_part",
+    "starts_with",
+    "strpos",
+    "substr",
+    "to_hex",
+    "translate",
+    "upper",
 ];
 const DATETIME: &[&str] = &[
-    "current_date", "current_time", "date_bin", "date_part", "date_trunc", "from_unixtime", "make_date", "now", "to_char", "to_date",
-    "to_local_time", "to_timestamp", "to_unixtime",
+    "current_date",
+    "current_time",
+    "date_bin",
+    "date_part",
+    "date_trunc",
+    "from_unixtime",
+    "make_date",
+    "now",
+    "to_char",
+    "to_date",
+    "to_local_time",
+    "to_timestamp",
+    "to_unixtime",
 ];
 
 /// What the server can do. `functions` are the names of all functions there are.
@@ -43,26 +85,46 @@ fn server(info: &mut SqlInfoDataBuilder) {
     info.append(SqlInfo::FlightSqlServerReadOnly, true);
     info.append(SqlInfo::FlightSqlServerSql, true);
     info.append(SqlInfo::FlightSqlServerSubstrait, false);
-    info.append(SqlInfo::FlightSqlServerTransaction, SqlSupportedTransaction::None as i32);
+    info.append(
+        SqlInfo::FlightSqlServerTransaction,
+        SqlSupportedTransaction::None as i32,
+    );
     info.append(SqlInfo::FlightSqlServerCancel, false);
     info.append(SqlInfo::FlightSqlServerBulkIngestion, false);
     info.append(SqlInfo::FlightSqlServerIngestTransactionsSupported, false);
-    info.append(SqlInfo::FlightSqlServerStatementTimeout, QUERY_SECONDS_MAX as i32 * 1_000);
+    info.append(
+        SqlInfo::FlightSqlServerStatementTimeout,
+        QUERY_SECONDS_MAX as i32 * 1_000,
+    );
     info.append(SqlInfo::FlightSqlServerTransactionTimeout, 0_i32);
 }
 
 fn language(info: &mut SqlInfoDataBuilder, functions: &[String]) {
     let known = |names: &[&str]| -> Vec<String> {
-        names.iter().filter(|name| functions.iter().any(|function| function == *name)).map(|&name| name.to_owned()).collect()
+        names
+            .iter()
+            .filter(|name| functions.iter().any(|function| function == *name))
+            .map(|&name| name.to_owned())
+            .collect()
     };
-    let listed = |name: &String| [NUMERIC, STRING, DATETIME].iter().any(|names| names.contains(&name.as_str()));
+    let listed = |name: &String| {
+        [NUMERIC, STRING, DATETIME]
+            .iter()
+            .any(|names| names.contains(&name.as_str()))
+    };
     let others: Vec<String> = functions.iter().filter(|name| !listed(name)).cloned().collect();
     for absent in [SqlInfo::SqlDdlCatalog, SqlInfo::SqlDdlSchema, SqlInfo::SqlDdlTable] {
         info.append(absent, false);
     }
-    info.append(SqlInfo::SqlIdentifierCase, SqlSupportedCaseSensitivity::SqlCaseSensitivityLowercase as i32);
+    info.append(
+        SqlInfo::SqlIdentifierCase,
+        SqlSupportedCaseSensitivity::SqlCaseSensitivityLowercase as i32,
+    );
     info.append(SqlInfo::SqlIdentifierQuoteChar, "\"");
-    info.append(SqlInfo::SqlQuotedIdentifierCase, SqlSupportedCaseSensitivity::SqlCaseSensitivityCaseInsensitive as i32);
+    info.append(
+        SqlInfo::SqlQuotedIdentifierCase,
+        SqlSupportedCaseSensitivity::SqlCaseSensitivityCaseInsensitive as i32,
+    );
     info.append(SqlInfo::SqlAllTablesAreSelectable, true);
     info.append(SqlInfo::SqlNullOrdering, SqlNullOrdering::SqlNullsSortedHigh as i32);
     info.append(SqlInfo::SqlKeywords, ALL_KEYWORDS);
@@ -193,8 +255,14 @@ pub(super) fn type_info() -> Result<XdbcTypeInfoData, FlightError> {
     types.append(number("BIGINT", XdbcDataType::XdbcBigint, 64));
     types.append(number("REAL", XdbcDataType::XdbcReal, 24));
     types.append(number("DOUBLE", XdbcDataType::XdbcDouble, 53));
-    types.append(XdbcTypeInfo { num_prec_radix: Some(10), ..number("DECIMAL", XdbcDataType::XdbcDecimal, 38) });
-    types.append(XdbcTypeInfo { case_sensitive: true, ..quoted("VARCHAR", XdbcDataType::XdbcVarchar, i32::MAX, "'") });
+    types.append(XdbcTypeInfo {
+        num_prec_radix: Some(10),
+        ..number("DECIMAL", XdbcDataType::XdbcDecimal, 38)
+    });
+    types.append(XdbcTypeInfo {
+        case_sensitive: true,
+        ..quoted("VARCHAR", XdbcDataType::XdbcVarchar, i32::MAX, "'")
+    });
     types.append(quoted("VARBINARY", XdbcDataType::XdbcVarbinary, i32::MAX, "X'"));
     types.append(quoted("DATE", XdbcDataType::XdbcDate, 10, "DATE '"));
     types.append(quoted("TIME", XdbcDataType::XdbcTime, 15, "TIME '"));

@@ -35,8 +35,14 @@ pub(super) fn tables(mut command: CommandGetTables, tables: &Tables) -> Result<R
     command.catalog = command.catalog.filter(|catalog| !catalog.is_empty());
     let mut builder = command.into_builder();
     for (name, table) in tables.iter() {
-        let kind = if table.table_type() == TableType::View { VIEW } else { TABLE };
-        builder.append(CATALOG_NAME, SCHEMA_NAME, name, kind, &wire_schema(&table.schema())).map_err(internal)?;
+        let kind = if table.table_type() == TableType::View {
+            VIEW
+        } else {
+            TABLE
+        };
+        builder
+            .append(CATALOG_NAME, SCHEMA_NAME, name, kind, &wire_schema(&table.schema()))
+            .map_err(internal)?;
     }
     builder.build().map_err(internal)
 }
@@ -81,6 +87,7 @@ pub(super) fn foreign_keys() -> SchemaRef {
     ]))
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "made for map_err")]
 fn internal(error: FlightError) -> Status {
     Status::internal(format!("cannot list: {error}"))
 }

@@ -38,8 +38,10 @@ const MESSAGE_BYTES_MAX: usize = 4 << 20;
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// Clients written in Go leave the padding out.
-const BASE64: GeneralPurpose =
-    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// Serves until `stop`.
 pub async fn serve(
@@ -48,7 +50,10 @@ pub async fn serve(
     tls: Option<(Vec<u8>, Vec<u8>)>,
     stop: CancellationToken,
 ) -> Result<(), QueryError> {
-    let failed = |error: tonic::transport::Error| QueryError::Door { door: "flight", source: Box::new(error) };
+    let failed = |error: tonic::transport::Error| QueryError::Door {
+        door: "flight",
+        source: Box::new(error),
+    };
     let access = service.access().clone();
     let door = FlightDoor::new(service).await?;
     let guarded = tower::ServiceBuilder::new()
@@ -66,7 +71,9 @@ pub async fn serve(
     if let Some((chain, key)) = tls {
         server = server
             .tls_config(ServerTlsConfig::new().identity(Identity::from_pem(chain, key)))
-            .map_err(|error| QueryError::Tls { problem: error.to_string() })?;
+            .map_err(|error| QueryError::Tls {
+                problem: error.to_string(),
+            })?;
     }
     server
         .add_service(guarded)

@@ -23,7 +23,8 @@ use arrow_flight::sql::{
     DoPutPreparedStatementResult, ProstMessageExt, SqlInfo, TicketStatementQuery,
 };
 use arrow_flight::{
-    Action, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage, SchemaAsIpc, Ticket,
+    Action, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage, SchemaAsIpc,
+    Ticket,
 };
 use bytes::Bytes;
 use datafusion::common::ScalarValue;
@@ -50,14 +51,20 @@ pub struct FlightDoor {
 
 impl std::fmt::Debug for FlightDoor {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("FlightDoor").field("service", &self.service).finish_non_exhaustive()
+        formatter
+            .debug_struct("FlightDoor")
+            .field("service", &self.service)
+            .finish_non_exhaustive()
     }
 }
 
 impl FlightDoor {
     /// A door to the service.
     pub async fn new(service: Arc<SqlService>) -> Result<Self, QueryError> {
-        let failed = |error: FlightError| QueryError::Door { door: "flight", source: Box::new(error) };
+        let failed = |error: FlightError| QueryError::Door {
+            door: "flight",
+            source: Box::new(error),
+        };
         let state = service.session().await?.context().state();
         let mut functions: Vec<String> = state.scalar_functions().keys().cloned().collect();
         functions.sort();
@@ -71,7 +78,9 @@ impl FlightDoor {
 }
 
 fn info_of(ticket: &impl ProstMessageExt, schema: &Schema, request: Request<FlightDescriptor>) -> Result<Info, Status> {
-    let ticket = Ticket { ticket: ticket.as_any().encode_to_vec().into() };
+    let ticket = Ticket {
+        ticket: ticket.as_any().encode_to_vec().into(),
+    };
     let info = FlightInfo::new()
         .try_with_schema(schema)
         .map_err(|error| Status::internal(format!("cannot encode a schema: {error}")))?
@@ -81,41 +90,68 @@ fn info_of(ticket: &impl ProstMessageExt, schema: &Schema, request: Request<Flig
 }
 
 fn rows_of(rows: Rows) -> DoGet {
-    let batches = rows.stream.map_err(|error| FlightError::Tonic(Box::new(Status::from(error))));
+    let batches = rows
+        .stream
+        .map_err(|error| FlightError::Tonic(Box::new(Status::from(error))));
     let encoded = FlightDataEncoderBuilder::new().with_schema(rows.schema).build(batches);
     Response::new(Box::pin(encoded.map_err(Status::from)))
 }
 
 fn batch_of(batch: RecordBatch) -> DoGet {
     let schema = batch.schema();
-    rows_of(Rows { schema, stream: stream::iter([Ok(batch)]).boxed() })
+    rows_of(Rows {
+        schema,
+        stream: stream::iter([Ok(batch)]).boxed(),
+    })
 }
 
 fn no_rows(schema: SchemaRef) -> DoGet {
-    rows_of(Rows { schema, stream: stream::empty().boxed() })
+    rows_of(Rows {
+        schema,
+        stream: stream::empty().boxed(),
+    })
 }
 
 fn listed(batch: Result<RecordBatch, FlightError>) -> Result<DoGet, Status> {
-    batch.map(batch_of).map_err(|error| Status::internal(format!("cannot list: {error}")))
+    batch
+        .map(batch_of)
+        .map_err(|error| Status::internal(format!("cannot list: {error}")))
 }
 
 fn schema_bytes(schema: &Schema) -> Result<Bytes, Status> {
     let message = IpcMessage::try_from(SchemaAsIpc::new(schema, &IpcWriteOptions::default()));
-    message.map(|message| message.0).map_err(|error| Status::internal(format!("cannot encode a schema: {error}")))
+    message
+        .map(|message| message.0)
+        .map_err(|error| Status::internal(format!("cannot encode a schema: {error}")))
 }
 
 /// The one row of parameters a client binds.
 async fn bound_row(stream: PeekableFlightDataStream) -> Result<Option<Vec<ScalarValue>>, Status> {
-    let batches = FlightRecordBatchStream::new_from_flight_data(stream.map_err(|status| FlightError::Tonic(Box::new(status))));
-    let unfit = |problem: &str| Status::from(QueryError::Parameters { problem: problem.to_owned() });
-    let batches: Vec<RecordBatch> = batches.take(2).try_collect().await.map_err(|_error| unfit("they cannot be read"))?;
+    let batches =
+        FlightRecordBatchStream::new_from_flight_data(stream.map_err(|status| FlightError::Tonic(Box::new(status))));
+    let unfit = |problem: &str| {
+        Status::from(QueryError::Parameters {
+            problem: problem.to_owned(),
+        })
+    };
+    let batches: Vec<RecordBatch> = batches
+        .take(2)
+        .try_collect()
+        .await
+        .map_err(|_error| unfit("they cannot be read"))?;
     let mut rows = batches.iter().filter(|batch| batch.num_rows() > 0);
     let (first, second) = (rows.next(), rows.next());
     match (first, second) {
         (None, _) => Ok(None),
         (Some(batch), None) if batch.num_rows() == 1 => {
-            let values = batch.columns().iter().map(|column| ScalarValue::try_from_array(column, 0));
-            values.collect::<Result<_, _>>().map(Some).map_err(|_error| unfit("a type is not known"))
+            let values = batch
+                .columns()
+                .iter()
+                .map(|column| ScalarValue::try_from_array(column, 0));
+            values
+                .collect::<Result<_, _>>()
+                .map(Some)
+                .map_err(|_error| unfit("a type is not known"))
         }
         _ => Err(unfit("bind one row at a time")),
     }
@@ -131,10 +167,15 @@ impl FlightSqlService for FlightDoor {
     ) -> Result<Response<Pin<Box<dyn Stream<Item = Result<HandshakeResponse, Status>> + Send>>>, Status> {
         // The token was checked before the call came here; where none is needed, any bearer will do.
         let token = token_of(request.metadata()).unwrap_or_else(|| "open".to_owned());
-        let reply = HandshakeResponse { protocol_version: 0, payload: Bytes::from(token.clone()) };
+        let reply = HandshakeResponse {
+            protocol_version: 0,
+            payload: Bytes::from(token.clone()),
+        };
         let replies: Pin<Box<dyn Stream<Item = _> + Send>> = Box::pin(stream::iter([Ok(reply)]));
         let mut response = Response::new(replies);
-        let bearer = format!("Bearer {token}").parse().map_err(|_odd| Status::from(QueryError::Unauthenticated))?;
+        let bearer = format!("Bearer {token}")
+            .parse()
+            .map_err(|_odd| Status::from(QueryError::Unauthenticated))?;
         response.metadata_mut().insert("authorization", bearer);
         Ok(response)
     }
@@ -145,7 +186,13 @@ impl FlightSqlService for FlightDoor {
         request: Request<FlightDescriptor>,
     ) -> Result<Info, Status> {
         let schema = self.service.schema(&query.query, None).await?;
-        info_of(&TicketStatementQuery { statement_handle: query.query.into() }, &schema, request)
+        info_of(
+            &TicketStatementQuery {
+                statement_handle: query.query.into(),
+            },
+            &schema,
+            request,
+        )
     }
 
     async fn do_get_statement(&self, ticket: TicketStatementQuery, _request: Request<Ticket>) -> Result<DoGet, Status> {
@@ -159,13 +206,18 @@ impl FlightSqlService for FlightDoor {
         _request: Request<Action>,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
         let prepared = self.service.prepare(&query.query).await?;
-        let parameters = prepared.parameters.iter().map(|(name, kind)| {
-            Field::new(name, kind.clone().unwrap_or(DataType::Utf8), true)
-        });
+        let parameters = prepared
+            .parameters
+            .iter()
+            .map(|(name, kind)| Field::new(name, kind.clone().unwrap_or(DataType::Utf8), true));
         let dataset_schema = schema_bytes(&prepared.schema)?;
         let parameter_schema = schema_bytes(&Schema::new(parameters.collect::<Vec<_>>()))?;
         let handle = self.statements.keep(prepared)?;
-        Ok(ActionCreatePreparedStatementResult { prepared_statement_handle: handle, dataset_schema, parameter_schema })
+        Ok(ActionCreatePreparedStatementResult {
+            prepared_statement_handle: handle,
+            dataset_schema,
+            parameter_schema,
+        })
     }
 
     async fn do_put_prepared_statement_query(
@@ -177,7 +229,9 @@ impl FlightSqlService for FlightDoor {
         if let Some(values) = bound_row(request.into_inner()).await? {
             self.statements.bind(&handle, values)?;
         }
-        Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(handle) })
+        Ok(DoPutPreparedStatementResult {
+            prepared_statement_handle: Some(handle),
+        })
     }
 
     async fn get_flight_info_prepared_statement(
@@ -196,7 +250,9 @@ impl FlightSqlService for FlightDoor {
         _request: Request<Ticket>,
     ) -> Result<DoGet, Status> {
         let statement = self.statements.get(&query.prepared_statement_handle)?;
-        Ok(rows_of(self.service.query(&statement.prepared.sql, statement.values).await?))
+        Ok(rows_of(
+            self.service.query(&statement.prepared.sql, statement.values).await?,
+        ))
     }
 
     async fn do_action_close_prepared_statement(
@@ -213,7 +269,10 @@ impl FlightSqlService for FlightDoor {
         _command: CommandStatementUpdate,
         _request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
-        Err(QueryError::Denied { what: "a change".to_owned() }.into())
+        Err(QueryError::Denied {
+            what: "a change".to_owned(),
+        }
+        .into())
     }
 
     async fn do_put_prepared_statement_update(
@@ -221,7 +280,10 @@ impl FlightSqlService for FlightDoor {
         _command: CommandPreparedStatementUpdate,
         _request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
-        Err(QueryError::Denied { what: "a change".to_owned() }.into())
+        Err(QueryError::Denied {
+            what: "a change".to_owned(),
+        }
+        .into())
     }
 
     async fn get_flight_info_catalogs(
@@ -269,7 +331,11 @@ impl FlightSqlService for FlightDoor {
         info_of(&query, &query.into_builder().schema(), request)
     }
 
-    async fn do_get_table_types(&self, query: CommandGetTableTypes, _request: Request<Ticket>) -> Result<DoGet, Status> {
+    async fn do_get_table_types(
+        &self,
+        query: CommandGetTableTypes,
+        _request: Request<Ticket>,
+    ) -> Result<DoGet, Status> {
         metadata::table_types(query).map(batch_of)
     }
 
@@ -293,7 +359,11 @@ impl FlightSqlService for FlightDoor {
         info_of(&query, &query.into_builder(&self.type_info).schema(), request)
     }
 
-    async fn do_get_xdbc_type_info(&self, query: CommandGetXdbcTypeInfo, _request: Request<Ticket>) -> Result<DoGet, Status> {
+    async fn do_get_xdbc_type_info(
+        &self,
+        query: CommandGetXdbcTypeInfo,
+        _request: Request<Ticket>,
+    ) -> Result<DoGet, Status> {
         listed(query.into_builder(&self.type_info).build())
     }
 
@@ -305,7 +375,11 @@ impl FlightSqlService for FlightDoor {
         info_of(&query, &metadata::primary_keys(), request)
     }
 
-    async fn do_get_primary_keys(&self, _query: CommandGetPrimaryKeys, _request: Request<Ticket>) -> Result<DoGet, Status> {
+    async fn do_get_primary_keys(
+        &self,
+        _query: CommandGetPrimaryKeys,
+        _request: Request<Ticket>,
+    ) -> Result<DoGet, Status> {
         Ok(no_rows(metadata::primary_keys()))
     }
 
@@ -317,7 +391,11 @@ impl FlightSqlService for FlightDoor {
         info_of(&query, &metadata::foreign_keys(), request)
     }
 
-    async fn do_get_exported_keys(&self, _query: CommandGetExportedKeys, _request: Request<Ticket>) -> Result<DoGet, Status> {
+    async fn do_get_exported_keys(
+        &self,
+        _query: CommandGetExportedKeys,
+        _request: Request<Ticket>,
+    ) -> Result<DoGet, Status> {
         Ok(no_rows(metadata::foreign_keys()))
     }
 
@@ -329,7 +407,11 @@ impl FlightSqlService for FlightDoor {
         info_of(&query, &metadata::foreign_keys(), request)
     }
 
-    async fn do_get_imported_keys(&self, _query: CommandGetImportedKeys, _request: Request<Ticket>) -> Result<DoGet, Status> {
+    async fn do_get_imported_keys(
+        &self,
+        _query: CommandGetImportedKeys,
+        _request: Request<Ticket>,
+    ) -> Result<DoGet, Status> {
         Ok(no_rows(metadata::foreign_keys()))
     }
 

@@ -40,18 +40,32 @@ impl Statements {
     /// Keeps a statement; the handle is what a client names it by.
     pub(super) fn keep(&self, prepared: Prepared) -> Result<Bytes, QueryError> {
         let mut random = [0; HANDLE_BYTES];
-        rand::fill(&mut random).map_err(|_failed| QueryError::Busy { what: "random numbers", limit: 0 })?;
+        rand::fill(&mut random).map_err(|_failed| QueryError::Busy {
+            what: "random numbers",
+            limit: 0,
+        })?;
         let handle = Bytes::from(hex::encode(random));
         let mut kept = self.lock();
         if kept.statements.len() >= STATEMENTS_MAX {
-            let oldest = kept.statements.iter().min_by_key(|(_, statement)| statement.used).map(|(handle, _)| handle.clone());
+            let oldest = kept
+                .statements
+                .iter()
+                .min_by_key(|(_, statement)| statement.used)
+                .map(|(handle, _)| handle.clone());
             if let Some(oldest) = oldest {
                 kept.statements.remove(&oldest);
             }
         }
         kept.clock += 1;
         let used = kept.clock;
-        kept.statements.insert(handle.clone(), Statement { prepared, values: None, used });
+        kept.statements.insert(
+            handle.clone(),
+            Statement {
+                prepared,
+                values: None,
+                used,
+            },
+        );
         Ok(handle)
     }
 
@@ -68,7 +82,10 @@ impl Statements {
     /// Binds values to a statement.
     pub(super) fn bind(&self, handle: &Bytes, values: Vec<ScalarValue>) -> Result<(), QueryError> {
         let mut kept = self.lock();
-        kept.statements.get_mut(handle).ok_or(QueryError::UnknownStatement)?.values = Some(values);
+        kept.statements
+            .get_mut(handle)
+            .ok_or(QueryError::UnknownStatement)?
+            .values = Some(values);
         Ok(())
     }
 

@@ -60,14 +60,9 @@ pub(super) enum Control {
     /// It ends.
     End(&'static str),
     /// A variable gets a value.
-    Set {
-        name: String,
-        value: String,
-    },
+    Set { name: String, value: String },
     /// A variable's value is asked for.
-    Show {
-        name: String,
-    },
+    Show { name: String },
 }
 
 /// What a statement comes to, if it is one of these.
@@ -106,11 +101,15 @@ fn set_of(set: &Set) -> Result<Control, QueryError> {
                 return Err(denied(format!("SET {name}")));
             }
             let values: Vec<String> = values.iter().map(|value| unquoted(&value.to_string())).collect();
-            Ok(Control::Set { name, value: values.join(", ") })
+            Ok(Control::Set {
+                name,
+                value: values.join(", "),
+            })
         }
-        Set::SetTimeZone { value, .. } => {
-            Ok(Control::Set { name: "timezone".to_owned(), value: unquoted(&value.to_string()) })
-        }
+        Set::SetTimeZone { value, .. } => Ok(Control::Set {
+            name: "timezone".to_owned(),
+            value: unquoted(&value.to_string()),
+        }),
         Set::SetNames { .. } | Set::SetNamesDefault {} | Set::SetTransaction { .. } | Set::SetSessionParam(_) => {
             Ok(Control::Done("SET"))
         }
@@ -137,7 +136,10 @@ pub(super) fn default_of(name: &str) -> &'static str {
 
 /// The name under which a client hears of a change by itself.
 pub(super) fn reported_name(name: &str) -> Option<&'static str> {
-    REPORTED.iter().find(|(known, _)| *known == name).map(|(_, reported)| *reported)
+    REPORTED
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, reported)| *reported)
 }
 
 #[cfg(test)]
@@ -154,13 +156,24 @@ mod tests {
 
     #[test]
     fn clients_may_set_what_changes_nothing_and_nothing_else() {
-        let set = Control::Set { name: "extra_float_digits".to_owned(), value: "3".to_owned() };
+        let set = Control::Set {
+            name: "extra_float_digits".to_owned(),
+            value: "3".to_owned(),
+        };
         assert_eq!(control("SET extra_float_digits = 3").unwrap(), Some(set));
-        assert!(matches!(control("SET datafusion.runtime.memory_limit = '100G'"), Err(QueryError::Denied { .. })));
+        assert!(matches!(
+            control("SET datafusion.runtime.memory_limit = '100G'"),
+            Err(QueryError::Denied { .. })
+        ));
         assert_eq!(control("SAVEPOINT a").unwrap(), Some(Control::Done("SAVEPOINT")));
-        assert_eq!(control("ROLLBACK TO SAVEPOINT a").unwrap(), Some(Control::Done("ROLLBACK")));
+        assert_eq!(
+            control("ROLLBACK TO SAVEPOINT a").unwrap(),
+            Some(Control::Done("ROLLBACK"))
+        );
         assert_eq!(control("ROLLBACK").unwrap(), Some(Control::End("ROLLBACK")));
-        let show = Control::Show { name: "transaction_isolation".to_owned() };
+        let show = Control::Show {
+            name: "transaction_isolation".to_owned(),
+        };
         assert_eq!(control("SHOW TRANSACTION ISOLATION LEVEL").unwrap(), Some(show));
         assert!(control("SHOW data_directory").is_err());
         assert_eq!(control("SELECT 1").unwrap(), None);

@@ -17,9 +17,9 @@ use std::sync::Arc;
 
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::PgCatalogStaticTables;
 use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
+use pgwire::api::auth::StartupHandler;
 use pgwire::api::cancel::{CancelHandler, DefaultCancelHandler};
 use pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
-use pgwire::api::auth::StartupHandler;
 use pgwire::api::{ConnectionManager, PgWireServerHandlers};
 use pgwire::tokio::process_socket;
 use rustls::ServerConfig;
@@ -48,14 +48,16 @@ pub struct PgService {
 
 impl std::fmt::Debug for PgService {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("PgService").field("service", &self.service).finish_non_exhaustive()
+        formatter
+            .debug_struct("PgService")
+            .field("service", &self.service)
+            .finish_non_exhaustive()
     }
 }
 
 /// Makes what the door needs.
 pub fn service(catalog: Arc<Catalog>, access: Access, memory_bytes: usize) -> Result<PgService, QueryError> {
-    let static_tables =
-        PgCatalogStaticTables::try_new().map_err(|error| QueryError::Internal(Box::new(error)))?;
+    let static_tables = PgCatalogStaticTables::try_new().map_err(|error| QueryError::Internal(Box::new(error)))?;
     Ok(PgService {
         service: SqlService::extended(catalog, access, memory_bytes, shims::extend)?,
         parser: PostgresCompatibilityParser::new(),
@@ -102,7 +104,10 @@ async fn serve_connection(service: Arc<PgService>, socket: TcpStream, acceptor: 
     if let Err(error) = socket.set_nodelay(true) {
         debug!(%error, "cannot set nodelay");
     }
-    let connection = Connection { query: Arc::new(QueryHandler::new(service.clone())), service };
+    let connection = Connection {
+        query: Arc::new(QueryHandler::new(service.clone())),
+        service,
+    };
     if let Err(error) = process_socket(socket, acceptor, connection).await {
         debug!(%error, "a connection ended");
     }
@@ -124,7 +129,10 @@ impl PgWireServerHandlers for Connection {
     }
 
     fn startup_handler(&self) -> Arc<impl StartupHandler> {
-        Arc::new(Startup::new(self.service.service.access().clone(), self.service.connections.clone()))
+        Arc::new(Startup::new(
+            self.service.service.access().clone(),
+            self.service.connections.clone(),
+        ))
     }
 
     fn cancel_handler(&self) -> Arc<impl CancelHandler> {

@@ -31,7 +31,7 @@ use tokio::sync::OnceCell;
 
 use super::PgService;
 use super::control::{Control, control_of, default_of, reported_name};
-use super::shims::without_key_columns;
+use super::shims::rewritten;
 use crate::error::QueryError;
 use crate::guard;
 use crate::session::{Rows, Session, parameter_values, parameters_of};
@@ -59,15 +59,24 @@ pub struct QueryHandler {
 
 impl Debug for QueryHandler {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("QueryHandler").field("service", &self.service).finish_non_exhaustive()
+        formatter
+            .debug_struct("QueryHandler")
+            .field("service", &self.service)
+            .finish_non_exhaustive()
     }
 }
 
 impl QueryHandler {
     /// For a new connection; its session is made with its first query.
     pub fn new(service: Arc<PgService>) -> Self {
-        let parser = Arc::new(StatementParser { service: service.clone() });
-        Self { service, session: OnceCell::new(), parser }
+        let parser = Arc::new(StatementParser {
+            service: service.clone(),
+        });
+        Self {
+            service,
+            session: OnceCell::new(),
+            parser,
+        }
     }
 
     async fn session(&self) -> Result<&Session, QueryError> {
@@ -80,7 +89,7 @@ impl QueryHandler {
         let turn = self.service.service.turn().await?;
         let session = self.session().await?;
         let plan = session.plan_statement(statement).await?;
-        session.run(session.bind(plan, parameters)?, Some(turn)).await
+        session.run(Session::bind(plan, parameters)?, Some(turn)).await
     }
 }
 
@@ -92,16 +101,26 @@ impl PgService {
         let internal = |error| QueryError::Internal(Box::new(error));
         let tables = PgCatalogSchemaProvider::try_new(catalogs, self.static_tables.clone(), EmptyContextProvider)
             .map_err(internal)?;
-        let catalog = session.context().catalog(CATALOG_NAME).ok_or(QueryError::UnknownStatement)?;
-        catalog.register_schema("pg_catalog", Arc::new(tables)).map_err(internal)?;
+        let catalog = session
+            .context()
+            .catalog(CATALOG_NAME)
+            .ok_or(QueryError::UnknownStatement)?;
+        catalog
+            .register_schema("pg_catalog", Arc::new(tables))
+            .map_err(internal)?;
         Ok(session)
     }
 
     fn parse(&self, sql: &str) -> Result<Vec<Statement>, QueryError> {
         guard::check_text(sql)?;
-        let statements = self.parser.parse(&without_key_columns(sql)).map_err(|error| QueryError::Syntax { problem: error.to_string() })?;
+        let statements = self.parser.parse(&rewritten(sql)).map_err(|error| QueryError::Syntax {
+            problem: error.to_string(),
+        })?;
         if statements.len() > STATEMENTS_MAX {
-            return Err(QueryError::TooLarge { what: "statements", limit: STATEMENTS_MAX });
+            return Err(QueryError::TooLarge {
+                what: "statements",
+                limit: STATEMENTS_MAX,
+            });
         }
         Ok(statements)
     }
@@ -140,11 +159,22 @@ where
             Ok(Response::Execution(Tag::new("SET")))
         }
         Control::Show { name } => {
-            let value = client.metadata().get(&name).cloned().unwrap_or_else(|| default_of(&name).to_owned());
+            let value = client
+                .metadata()
+                .get(&name)
+                .cloned()
+                .unwrap_or_else(|| default_of(&name).to_owned());
             let schema = shown_schema(&name);
             let row = RecordBatch::try_new(schema.clone(), vec![Arc::new(StringArray::from(vec![value]))])
                 .map_err(|error| QueryError::Internal(Box::new(error.into())))?;
-            encoded(client, Rows { schema, stream: stream::iter([Ok(row)]).boxed() }, format)
+            encoded(
+                client,
+                Rows {
+                    schema,
+                    stream: stream::iter([Ok(row)]).boxed(),
+                },
+                format,
+            )
         }
     }
 }
@@ -163,7 +193,7 @@ impl SimpleQueryHandler for QueryHandler {
         for statement in statements {
             let response = match control_of(&statement)? {
                 Some(control) => answer_control(client, control, &Format::UnifiedText).await?,
-                None => encoded(client, self.run(statement, None).await?, &Format::UnifiedText)?,
+                None => encoded(client, Box::pin(self.run(statement, None)).await?, &Format::UnifiedText)?,
             };
             responses.push(response);
         }
@@ -183,7 +213,12 @@ impl ExtendedQueryHandler for QueryHandler {
         self.parser.clone()
     }
 
-    async fn do_query<C>(&self, client: &mut C, portal: &Portal<PgStatement>, _max_rows: usize) -> PgWireResult<Response>
+    async fn do_query<C>(
+        &self,
+        client: &mut C,
+        portal: &Portal<PgStatement>,
+        _max_rows: usize,
+    ) -> PgWireResult<Response>
     where
         C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
         C::PortalStore: PortalStore<Statement = Self::Statement>,
@@ -194,8 +229,10 @@ impl ExtendedQueryHandler for QueryHandler {
         if let Some(control) = parsed.control.clone() {
             return answer_control(client, control, &portal.result_column_format).await;
         }
-        let values = (!parsed.parameters.is_empty()).then(|| bound_values(portal)).transpose()?;
-        let rows = self.run(parsed.statement.clone(), values).await?;
+        let values = (!parsed.parameters.is_empty())
+            .then(|| bound_values(portal))
+            .transpose()?;
+        let rows = Box::pin(self.run(parsed.statement.clone(), values)).await?;
         encoded(client, rows, &portal.result_column_format)
     }
 }
@@ -206,14 +243,20 @@ fn bound_values(portal: &Portal<PgStatement>) -> PgWireResult<ParamValues> {
     let wire_types = wire_types(parameters)?;
     let wire_types: Vec<Option<&Type>> = wire_types.iter().map(Some).collect();
     let ParamValues::List(values) = deserialize_parameters_with_server_types(portal, &types, &wire_types)? else {
-        return Err(QueryError::Parameters { problem: "they have names".to_owned() }.into());
+        return Err(QueryError::Parameters {
+            problem: "they have names".to_owned(),
+        }
+        .into());
     };
     let values: Vec<ScalarValue> = values.into_iter().map(|value| value.value).collect();
     Ok(parameter_values(parameters, values)?)
 }
 
 fn wire_types(parameters: &[(String, Option<DataType>)]) -> PgWireResult<Vec<Type>> {
-    parameters.iter().map(|(_, kind)| kind.as_ref().map_or(Ok(Type::UNKNOWN), into_pg_type)).collect()
+    parameters
+        .iter()
+        .map(|(_, kind)| kind.as_ref().map_or(Ok(Type::UNKNOWN), into_pg_type))
+        .collect()
 }
 
 /// Parses and plans statements of the extended protocol. Plans are made in a session of their own: only their types are kept.
@@ -240,7 +283,10 @@ impl QueryParser for StatementParser {
             (None, _) => return Ok(None),
             (Some(statement), None) => statement,
             (Some(_), Some(_)) => {
-                return Err(QueryError::Syntax { problem: "a prepared statement is one statement".to_owned() }.into());
+                return Err(QueryError::Syntax {
+                    problem: "a prepared statement is one statement".to_owned(),
+                }
+                .into());
             }
         };
         if let Some(control) = control_of(&statement)? {
@@ -248,11 +294,21 @@ impl QueryParser for StatementParser {
                 Control::Show { name } => shown_schema(name),
                 _ => Arc::new(Schema::empty()),
             };
-            return Ok(Some(PgStatement { statement, control: Some(control), schema, parameters: Vec::new() }));
+            return Ok(Some(PgStatement {
+                statement,
+                control: Some(control),
+                schema,
+                parameters: Vec::new(),
+            }));
         }
         let plan = self.service.session().await?.plan_statement(statement.clone()).await?;
         let schema = wire_schema(plan.schema().as_arrow());
-        Ok(Some(PgStatement { statement, control: None, schema, parameters: parameters_of(&plan)? }))
+        Ok(Some(PgStatement {
+            statement,
+            control: None,
+            schema,
+            parameters: parameters_of(&plan)?,
+        }))
     }
 
     fn get_parameter_types(&self, statement: &PgStatement) -> PgWireResult<Vec<Type>> {

@@ -28,7 +28,7 @@ struct Constant {
 }
 
 impl Constant {
-    fn new(name: &'static str, argument_counts: &[usize], value: ScalarValue) -> ScalarUDF {
+    fn function(name: &'static str, argument_counts: &[usize], value: ScalarValue) -> ScalarUDF {
         let counts = argument_counts.iter().map(|&count| match count {
             0 => TypeSignature::Nullary,
             count => TypeSignature::Any(count),
@@ -65,23 +65,23 @@ pub(super) fn extend(context: &SessionContext) -> Result<()> {
     let no_text = || ScalarValue::Utf8(None);
     let yes = || ScalarValue::Boolean(Some(true));
     let functions = [
-        Constant::new("version", &[0], text(&format!("PostgreSQL {SERVER_VERSION}"))),
-        Constant::new("current_schema", &[0], text(SCHEMA_NAME)),
-        Constant::new("pg_get_serial_sequence", &[2], no_text()),
-        Constant::new("pg_function_is_visible", &[1], yes()),
-        Constant::new("pg_type_is_visible", &[1], yes()),
-        Constant::new("pg_opclass_is_visible", &[1], yes()),
-        Constant::new("pg_collation_is_visible", &[1], yes()),
-        Constant::new("pg_get_viewdef", &[1, 2], no_text()),
-        Constant::new("pg_get_indexdef", &[1, 3], no_text()),
-        Constant::new("pg_get_function_identity_arguments", &[1], text("")),
-        Constant::new("pg_get_function_result", &[1], no_text()),
-        Constant::new("pg_get_function_arguments", &[1], text("")),
-        Constant::new("obj_description", &[1, 2], no_text()),
-        Constant::new("col_description", &[2], no_text()),
-        Constant::new("shobj_description", &[2], no_text()),
-        Constant::new("pg_is_in_recovery", &[0], ScalarValue::Boolean(Some(false))),
-        Constant::new("txid_current", &[0], ScalarValue::Int64(Some(1))),
+        Constant::function("version", &[0], text(&format!("PostgreSQL {SERVER_VERSION}"))),
+        Constant::function("current_schema", &[0], text(SCHEMA_NAME)),
+        Constant::function("pg_get_serial_sequence", &[2], no_text()),
+        Constant::function("pg_function_is_visible", &[1], yes()),
+        Constant::function("pg_type_is_visible", &[1], yes()),
+        Constant::function("pg_opclass_is_visible", &[1], yes()),
+        Constant::function("pg_collation_is_visible", &[1], yes()),
+        Constant::function("pg_get_viewdef", &[1, 2], no_text()),
+        Constant::function("pg_get_indexdef", &[1, 3], no_text()),
+        Constant::function("pg_get_function_identity_arguments", &[1], text("")),
+        Constant::function("pg_get_function_result", &[1], no_text()),
+        Constant::function("pg_get_function_arguments", &[1], text("")),
+        Constant::function("obj_description", &[1, 2], no_text()),
+        Constant::function("col_description", &[2], no_text()),
+        Constant::function("shobj_description", &[2], no_text()),
+        Constant::function("pg_is_in_recovery", &[0], ScalarValue::Boolean(Some(false))),
+        Constant::function("txid_current", &[0], ScalarValue::Int64(Some(1))),
     ];
     for function in functions {
         context.register_udf(function);
@@ -89,20 +89,30 @@ pub(super) fn extend(context: &SessionContext) -> Result<()> {
     Ok(())
 }
 
-/// What JDBC lists the columns of keys with: the planner knows no fields of a call, and there are no keys to list.
-const KEY_COLUMNS: &[&str] = &[
-    "(information_schema._pg_expandarray(i.indkey)).n",
-    "information_schema._pg_expandarray(i.indkey)",
-    "(result.KEYS).x",
-    "(i.keys).x",
+const NO_NUMBER: &str = "CAST(NULL AS INT)";
+
+/// Parts of what JDBC asks that the planner cannot plan, and what they come to here: there are no keys and no composite types.
+const REWRITTEN: &[(&str, &str)] = &[
+    ("(information_schema._pg_expandarray(i.indkey)).n", NO_NUMBER),
+    ("information_schema._pg_expandarray(i.indkey)", NO_NUMBER),
+    ("(result.KEYS).x", NO_NUMBER),
+    ("(i.keys).x", NO_NUMBER),
+    ("typinput='pg_catalog.array_in'::regproc", "typinput='array_in'"),
+    (
+        "(SELECT c.relkind = 'c' FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid)",
+        "false",
+    ),
 ];
 
-/// Takes the columns of keys out of a text.
-pub(super) fn without_key_columns(sql: &str) -> Cow<'_, str> {
-    if !sql.contains("_pg_expandarray") {
-        return Cow::Borrowed(sql);
-    }
-    Cow::Owned(KEY_COLUMNS.iter().fold(sql.to_owned(), |text, part| text.replace(part, "CAST(NULL AS INT)")))
+/// A text with these parts rewritten.
+pub(super) fn rewritten(sql: &str) -> Cow<'_, str> {
+    REWRITTEN.iter().fold(Cow::Borrowed(sql), |text, (part, instead)| {
+        if text.contains(part) {
+            Cow::Owned(text.replace(part, instead))
+        } else {
+            text
+        }
+    })
 }
 
 #[cfg(test)]
@@ -112,7 +122,10 @@ mod tests {
     #[test]
     fn columns_of_keys_are_taken_out_of_what_jdbc_asks() {
         let sql = "SELECT (information_schema._pg_expandarray(i.indkey)).n AS key_seq WHERE 1 = (result.KEYS).x";
-        assert_eq!(without_key_columns(sql), "SELECT CAST(NULL AS INT) AS key_seq WHERE 1 = CAST(NULL AS INT)");
-        assert_eq!(without_key_columns("SELECT 1"), "SELECT 1");
+        assert_eq!(
+            rewritten(sql),
+            "SELECT CAST(NULL AS INT) AS key_seq WHERE 1 = CAST(NULL AS INT)"
+        );
+        assert_eq!(rewritten("SELECT 1"), "SELECT 1");
     }
 }

@@ -10,8 +10,8 @@ use pgwire::api::auth::{
     save_startup_parameters_to_metadata,
 };
 use pgwire::api::{
-    ClientInfo, ConnectionGuard, ConnectionHandle, ConnectionManager, PgWireConnectionState, PidSecretKeyGenerator as _,
-    RandomPidSecretKeyGenerator,
+    ClientInfo, ConnectionGuard, ConnectionHandle, ConnectionManager, PgWireConnectionState,
+    PidSecretKeyGenerator as _, RandomPidSecretKeyGenerator,
 };
 use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use pgwire::messages::startup::Authentication;
@@ -30,7 +30,11 @@ pub(super) struct Startup {
 
 impl Startup {
     pub(super) fn new(access: Access, connections: Arc<ConnectionManager>) -> Self {
-        Self { access, connections, keys: RandomPidSecretKeyGenerator::default() }
+        Self {
+            access,
+            connections,
+            keys: RandomPidSecretKeyGenerator::default(),
+        }
     }
 
     /// Lets the client in.
@@ -55,7 +59,11 @@ impl Startup {
 }
 
 fn refused(sqlstate: &str, problem: &str) -> PgWireError {
-    PgWireError::UserError(Box::new(ErrorInfo::new("FATAL".to_owned(), sqlstate.to_owned(), problem.to_owned())))
+    PgWireError::UserError(Box::new(ErrorInfo::new(
+        "FATAL".to_owned(),
+        sqlstate.to_owned(),
+        problem.to_owned(),
+    )))
 }
 
 #[async_trait]
@@ -74,10 +82,15 @@ impl StartupHandler for Startup {
                     return self.welcome(client).await;
                 }
                 if !client.is_secure() {
-                    return Err(refused("28000", "a token is needed, and is taken over TLS only: connect with sslmode=require"));
+                    return Err(refused(
+                        "28000",
+                        "a token is needed, and is taken over TLS only: connect with sslmode=require",
+                    ));
                 }
                 client.set_state(PgWireConnectionState::AuthenticationInProgress);
-                client.send(PgWireBackendMessage::Authentication(Authentication::CleartextPassword)).await?;
+                client
+                    .send(PgWireBackendMessage::Authentication(Authentication::CleartextPassword))
+                    .await?;
                 Ok(())
             }
             PgWireFrontendMessage::PasswordMessageFamily(password) => {
