@@ -39,28 +39,43 @@ pub enum OutputFormat {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Simulate the invented city Yunlan, load it and serve it
-    #[command(after_help = "Examples:\n  shiyu demo\n  shiyu demo --days 7 --scale 0.5\n  shiyu demo --once        load, print the sample SQL and its answer, and end")]
+    #[command(
+        after_help = "Examples:\n  shiyu demo\n  shiyu demo --days 7 --scale 0.5\n  shiyu demo --once        load, print the sample SQL and its answer, and end"
+    )]
     Demo(DemoArgs),
     /// Serve a city: connectors that watch, SQL, gRPC, HTTP
-    #[command(after_help = "Examples:\n  shiyu serve --city deploy/cities/yunlan\n  shiyu serve --city deploy/cities/chicago --var CITY_DATA=/srv/chicago --grpc 127.0.0.1:7110")]
+    #[command(
+        after_help = "Examples:\n  shiyu serve --city deploy/cities/yunlan\n  shiyu serve --city deploy/cities/chicago --var CITY_DATA=/srv/chicago --grpc 127.0.0.1:7110"
+    )]
     Serve(ServeArgs),
     /// Read a city's files once and print the balance of every feed
-    #[command(after_help = "Examples:\n  shiyu load --city deploy/cities/chicago --input /srv/chicago\n  shiyu load --city deploy/cities/stlouis --feed police --input /srv/stl --output json\n\nread = accepted + unchanged + duplicate + stale + excluded + rejected, for every feed.\nBeside a running `shiyu serve` on the same data folder the work is handed to it.")]
+    #[command(
+        after_help = "Examples:\n  shiyu load --city deploy/cities/chicago --input /srv/chicago\n  shiyu load --city deploy/cities/stlouis --feed police --input /srv/stl --output json\n\nread = accepted + unchanged + duplicate + stale + excluded + rejected, for every feed.\nBeside a running `shiyu serve` on the same data folder the work is handed to it."
+    )]
     Load(LoadArgs),
     /// Ask a question in SQL
-    #[command(after_help = "Examples:\n  shiyu sql --city deploy/cities/chicago 'SELECT feed, count(*) FROM cases GROUP BY feed'\n  shiyu sql --city deploy/cities/yunlan --output csv \"SELECT h3_h3_to_string(cell) AS cell, sum(count) AS cases FROM cells GROUP BY 1 ORDER BY 2 DESC LIMIT 10\"")]
+    #[command(
+        after_help = "Examples:\n  shiyu sql --city deploy/cities/chicago 'SELECT feed, count(*) FROM cases GROUP BY feed'\n  shiyu sql --city deploy/cities/yunlan --output csv \"SELECT h3_h3_to_string(cell) AS cell, sum(count) AS cases FROM cells GROUP BY 1 ORDER BY 2 DESC LIMIT 10\""
+    )]
     Sql(SqlArgs),
     /// Follow what changes
     #[command(subcommand)]
     Watch(WatchCommand),
     /// Check a city folder: every manifest, mapping, boundary, crosswalk and model
-    #[command(after_help = "Examples:\n  shiyu check --city deploy/cities/boston\n  shiyu check --city deploy/cities/boston --var CITY_DATA=/srv/boston")]
+    #[command(
+        after_help = "Examples:\n  shiyu check --city deploy/cities/boston\n  shiyu check --city deploy/cities/boston --var CITY_DATA=/srv/boston"
+    )]
     Check(CheckArgs),
     /// Write the invented city Yunlan's records, with known truth
-    #[command(after_help = "Examples:\n  shiyu simulate --seed 7 --days 30 --out yunlan\n  shiyu simulate --seed 7 --days 365 --scale 2 --out yunlan")]
+    #[command(
+        after_help = "Examples:\n  shiyu simulate --seed 7 --days 30 --out yunlan\n  shiyu simulate --seed 7 --days 365 --scale 2 --out yunlan"
+    )]
     Simulate(SimulateArgs),
     /// List what there is
-    #[command(subcommand, after_help = "Examples:\n  shiyu list connectors\n  shiyu list functions --output json\n  shiyu list models --city deploy/cities/yunlan")]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  shiyu list connectors\n  shiyu list functions --output json\n  shiyu list models --city deploy/cities/yunlan"
+    )]
     List(ListCommand),
     /// Run analysts' SQL in a process of its own; started by `serve`
     #[command(hide = true)]
@@ -177,7 +192,9 @@ pub struct SqlArgs {
 #[derive(Debug, Subcommand)]
 pub enum WatchCommand {
     /// Subscribe to risk scores
-    #[command(after_help = "Examples:\n  shiyu watch risk\n  shiyu watch risk --min-level yellow --area district=01\n  shiyu watch risk --once --output json")]
+    #[command(
+        after_help = "Examples:\n  shiyu watch risk\n  shiyu watch risk --min-level yellow --area district=01\n  shiyu watch risk --once --output json"
+    )]
     Risk(WatchRiskArgs),
 }
 

@@ -62,7 +62,10 @@ pub struct Failure {
 impl Failure {
     /// An error that ends the program with `exit`.
     pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
-        Self { exit, error: error.into() }
+        Self {
+            exit,
+            error: error.into(),
+        }
     }
 }
 

@@ -1,2 +1,60 @@
-//! shiyu
-fn main() {}
+//! Shiyu (市域): a city's event hub. This program puts the parts together; what they do is in their crates.
+//!
+//! - [`cli`]: the command line
+//! - [`command`]: one file per command
+//! - [`folder`]: the city folder on disk
+//! - [`serving`]: addresses, access and the doors of one process
+//! - [`output`], [`exit`]: how results are printed, how the program ends
+
+mod cli;
+mod command;
+mod exit;
+mod folder;
+mod output;
+mod serving;
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use cli::Cli;
+use exit::Exit;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            // Nothing can be done about a closed terminal.
+            let _printed = error.print();
+            return exit.into();
+        }
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_unset| EnvFilter::new("warn,shiyu=info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    // Two providers are in the tree; without a choice the first use of TLS would panic.
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        tracing::debug!("a TLS provider was installed before");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "failed to start the runtime");
+            return Exit::Software.into();
+        }
+    };
+    match runtime.block_on(command::run(cli)) {
+        Ok(()) => Exit::Ok.into(),
+        Err(failure) => {
+            tracing::debug!(error = ?failure.error, "failed");
+            command::print_error(&format!("shiyu: {:#}", failure.error));
+            failure.exit.into()
+        }
+    }
+}

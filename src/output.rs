@@ -46,10 +46,17 @@ pub fn print_rows(format: OutputFormat, columns: &[&str], rows: &[Vec<String>]) 
     use arrow::datatypes::{DataType, Field, Schema};
 
     let schema = Arc::new(Schema::new(
-        columns.iter().map(|name| Field::new(*name, DataType::Utf8, false)).collect::<Vec<_>>(),
+        columns
+            .iter()
+            .map(|name| Field::new(*name, DataType::Utf8, false))
+            .collect::<Vec<_>>(),
     ));
     let arrays = (0..columns.len())
-        .map(|column| Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row[column].as_str()))) as ArrayRef)
+        .map(|column| {
+            Arc::new(StringArray::from_iter_values(
+                rows.iter().map(|row| row[column].as_str()),
+            )) as ArrayRef
+        })
         .collect();
     let batch = RecordBatch::try_new(schema.clone(), arrays).context("cannot build the list")?;
     print_batches(format, &schema, &[batch])

@@ -8,11 +8,19 @@ pub static CONNECTORS: &[&dyn Connector] = &[&FileConnector];
 
 /// The connector of a name, for a feed.
 pub fn find(kind: &str, feed: &str) -> Result<&'static dyn Connector, ConnectorError> {
-    CONNECTORS.iter().copied().find(|connector| connector.kind() == kind).ok_or_else(|| ConnectorError::Unknown {
-        kind: kind.to_owned(),
-        feed: feed.to_owned(),
-        known: CONNECTORS.iter().map(|connector| connector.kind()).collect::<Vec<_>>().join(", "),
-    })
+    CONNECTORS
+        .iter()
+        .copied()
+        .find(|connector| connector.kind() == kind)
+        .ok_or_else(|| ConnectorError::Unknown {
+            kind: kind.to_owned(),
+            feed: feed.to_owned(),
+            known: CONNECTORS
+                .iter()
+                .map(|connector| connector.kind())
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
 }
 
 #[cfg(test)]

@@ -32,6 +32,5 @@ pub mod v1 {
     tonic::include_proto!("shiyu.v1");
 
     /// The compiled descriptors, for gRPC reflection.
-    pub const FILE_DESCRIPTOR_SET: &[u8] =
-        include_bytes!(concat!(env!("OUT_DIR"), "/shiyu.v1.bin"));
+    pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shiyu.v1.bin"));
 }

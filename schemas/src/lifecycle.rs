@@ -61,11 +61,7 @@ pub fn state_of_term(text: &str) -> Option<CaseState> {
 pub fn is_open(state: CaseState) -> bool {
     !matches!(
         state,
-        CaseState::Resolved
-            | CaseState::Closed
-            | CaseState::Evaluated
-            | CaseState::Duplicate
-            | CaseState::Withdrawn
+        CaseState::Resolved | CaseState::Closed | CaseState::Evaluated | CaseState::Duplicate | CaseState::Withdrawn
     )
 }
 

@@ -70,7 +70,10 @@ pub type Summary = BTreeMap<&'static str, u64>;
 /// Writes `hotline/`, `police/`, `grid/`, `petition/`, `truth/` and `areas/` below `out`.
 pub fn simulate(options: &SimulationOptions, out: &Path) -> Result<Summary, SimulateError> {
     if !(1..=3660).contains(&options.days) || !(options.scale > 0.0 && options.scale <= 100.0) {
-        return Err(SimulateError::Options { days: options.days, scale: options.scale });
+        return Err(SimulateError::Options {
+            days: options.days,
+            scale: options.scale,
+        });
     }
     let land = place::Land::invent();
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
@@ -96,7 +99,10 @@ pub fn simulate(options: &SimulationOptions, out: &Path) -> Result<Summary, Simu
 }
 
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), SimulateError> {
-    let failed = |source| SimulateError::Io { path: path.to_owned(), source };
+    let failed = |source| SimulateError::Io {
+        path: path.to_owned(),
+        source,
+    };
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }
@@ -126,7 +132,15 @@ mod tests {
 
     fn run(seed: u64) -> (Summary, BTreeMap<PathBuf, Vec<u8>>) {
         let folder = tempfile::tempdir().unwrap();
-        let summary = simulate(&SimulationOptions { seed, days: 3, scale: 0.05 }, folder.path()).unwrap();
+        let summary = simulate(
+            &SimulationOptions {
+                seed,
+                days: 3,
+                scale: 0.05,
+            },
+            folder.path(),
+        )
+        .unwrap();
         (summary, files(folder.path()))
     }
 
@@ -151,7 +165,12 @@ mod tests {
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/cities/yunlan/areas");
         for (level, text) in place::Land::invent().area_files() {
             let path = shipped.join(format!("{level}.geojson"));
-            assert_eq!(fs::read_to_string(&path).unwrap(), text, "{} differs: write it anew with shiyu simulate", path.display());
+            assert_eq!(
+                fs::read_to_string(&path).unwrap(),
+                text,
+                "{} differs: write it anew with shiyu simulate",
+                path.display()
+            );
         }
     }
 }

@@ -29,10 +29,12 @@ const DISTRICTS: [(&str, std::ops::Range<usize>, std::ops::Range<usize>); 5] = [
 ];
 
 const NAME_HEADS: [&str; 20] = [
-    "云", "澜", "青", "岚", "白", "石", "柳", "桥", "河", "堰", "塘", "松", "竹", "梅", "泉", "坪", "沙", "苇", "湾", "岭",
+    "云", "澜", "青", "岚", "白", "石", "柳", "桥", "河", "堰", "塘", "松", "竹", "梅", "泉", "坪", "沙", "苇", "湾",
+    "岭",
 ];
 const NAME_TAILS: [&str; 20] = [
-    "安", "平", "兴", "和", "丰", "顺", "庆", "宁", "新", "华", "康", "泰", "裕", "明", "昌", "德", "仁", "义", "信", "源",
+    "安", "平", "兴", "和", "丰", "顺", "庆", "宁", "新", "华", "康", "泰", "裕", "明", "昌", "德", "仁", "义", "信",
+    "源",
 ];
 
 /// A standard address.
@@ -72,10 +74,17 @@ impl Land {
                 let bend = |rng: &mut ChaCha8Rng| f64::from(rng.random_range(-300..=300)) / 1000.0;
                 let x = column as f64 + if inner(column, COLUMNS) { bend(&mut rng) } else { 0.0 };
                 let y = row as f64 + if inner(row, ROWS) { bend(&mut rng) } else { 0.0 };
-                vertices.push((round6(WEST + x / COLUMNS as f64 * WIDTH), round6(SOUTH + y / ROWS as f64 * HEIGHT)));
+                vertices.push((
+                    round6(WEST + x / COLUMNS as f64 * WIDTH),
+                    round6(SOUTH + y / ROWS as f64 * HEIGHT),
+                ));
             }
         }
-        let mut land = Self { vertices, addresses: Vec::new(), weight_sums: Vec::new() };
+        let mut land = Self {
+            vertices,
+            addresses: Vec::new(),
+            weight_sums: Vec::new(),
+        };
         land.invent_addresses(&mut rng);
         land
     }
@@ -84,7 +93,11 @@ impl Land {
         let roads: Vec<String> = (0..ROADS)
             .map(|road| {
                 let kind = ["路", "街", "大道", "巷"][road % 4];
-                format!("{}{}{kind}", NAME_HEADS[road % 20], NAME_TAILS[(road * 7 + road / 20) % 20])
+                format!(
+                    "{}{}{kind}",
+                    NAME_HEADS[road % 20],
+                    NAME_TAILS[(road * 7 + road / 20) % 20]
+                )
             })
             .collect();
         let mut sum = 0;
@@ -136,14 +149,19 @@ impl Land {
     pub fn draw(&self, rng: &mut ChaCha8Rng) -> usize {
         let total = self.weight_sums.last().copied().unwrap_or(1);
         let ticket = rng.random_range(0..total);
-        self.weight_sums.partition_point(|&sum| sum <= ticket).min(self.addresses.len() - 1)
+        self.weight_sums
+            .partition_point(|&sum| sum <= ticket)
+            .min(self.addresses.len() - 1)
     }
 
     /// GeoJSON of each level: district, town, community.
     pub fn area_files(&self) -> Vec<(&'static str, String)> {
         let mut districts = String::new();
         for (index, (name, columns, rows)) in DISTRICTS.iter().enumerate() {
-            let block = (columns.start * TOWN.0..columns.end * TOWN.0, rows.start * TOWN.1..rows.end * TOWN.1);
+            let block = (
+                columns.start * TOWN.0..columns.end * TOWN.0,
+                rows.start * TOWN.1..rows.end * TOWN.1,
+            );
             self.feature(&mut districts, &district_code(index), name, "", block);
         }
         let mut towns = String::new();
@@ -159,17 +177,26 @@ impl Land {
         let mut communities = String::new();
         for row in 0..ROWS / COMMUNITY.1 {
             for column in 0..COLUMNS / COMMUNITY.0 {
-                let block =
-                    (column * COMMUNITY.0..(column + 1) * COMMUNITY.0, row * COMMUNITY.1..(row + 1) * COMMUNITY.1);
+                let block = (
+                    column * COMMUNITY.0..(column + 1) * COMMUNITY.0,
+                    row * COMMUNITY.1..(row + 1) * COMMUNITY.1,
+                );
                 let code = community_code(block.0.start, block.1.start);
-                let name = format!("{}{}社区", NAME_HEADS[(column + row) % 20], NAME_TAILS[(row + column * 3) % 20]);
+                let name = format!(
+                    "{}{}社区",
+                    NAME_HEADS[(column + row) % 20],
+                    NAME_TAILS[(row + column * 3) % 20]
+                );
                 let (town, _) = town_code(block.0.start, block.1.start);
                 self.feature(&mut communities, &code, &name, &town, block);
             }
         }
         [("district", districts), ("town", towns), ("community", communities)]
             .map(|(level, features)| {
-                (level, format!("{{\"type\":\"FeatureCollection\",\"features\":[\n{features}\n]}}\n"))
+                (
+                    level,
+                    format!("{{\"type\":\"FeatureCollection\",\"features\":[\n{features}\n]}}\n"),
+                )
             })
             .to_vec()
     }
@@ -185,8 +212,16 @@ impl Land {
         let mut ring: Vec<(f64, f64)> = Vec::new();
         ring.extend((columns.start..columns.end).map(|column| self.vertex(column, rows.start)));
         ring.extend((rows.start..rows.end).map(|row| self.vertex(columns.end, row)));
-        ring.extend((columns.start + 1..=columns.end).rev().map(|column| self.vertex(column, rows.end)));
-        ring.extend((rows.start + 1..=rows.end).rev().map(|row| self.vertex(columns.start, row)));
+        ring.extend(
+            (columns.start + 1..=columns.end)
+                .rev()
+                .map(|column| self.vertex(column, rows.end)),
+        );
+        ring.extend(
+            (rows.start + 1..=rows.end)
+                .rev()
+                .map(|row| self.vertex(columns.start, row)),
+        );
         ring.push(ring[0]);
         let points: Vec<String> = ring.iter().map(|(lng, lat)| format!("[{lng:.6},{lat:.6}]")).collect();
         if !text.is_empty() {
@@ -221,7 +256,14 @@ fn district_code(district: usize) -> String {
 
 fn town_code(column: usize, row: usize) -> (String, usize) {
     let district = district_of(column, row);
-    (format!("{}{:03}", district_code(district), row / TOWN.1 * 10 + column / TOWN.0 + 1), district)
+    (
+        format!(
+            "{}{:03}",
+            district_code(district),
+            row / TOWN.1 * 10 + column / TOWN.0 + 1
+        ),
+        district,
+    )
 }
 
 fn community_code(column: usize, row: usize) -> String {
@@ -246,7 +288,10 @@ mod tests {
     #[test]
     fn there_are_5_districts_40_towns_and_400_communities() {
         let files = Land::invent().area_files();
-        let counts: Vec<usize> = files.iter().map(|(_, text)| text.matches("\"Feature\"").count()).collect();
+        let counts: Vec<usize> = files
+            .iter()
+            .map(|(_, text)| text.matches("\"Feature\"").count())
+            .collect();
         assert_eq!(counts, [5, 40, 400]);
     }
 }

@@ -27,8 +27,14 @@ const AGAIN: u32 = 190;
 
 /// Header lines of the CSV feeds.
 const HEADERS: [(&str, &str); 3] = [
-    ("hotline", "工单编号,更新时间,受理时间,来源渠道,诉求分类,内容,事发地址,经度,纬度,办理状态,承办单位,办结时间"),
-    ("police", "警情编号,报警时间,警情类别,简要警情,地址,X坐标,Y坐标,处置状态"),
+    (
+        "hotline",
+        "工单编号,更新时间,受理时间,来源渠道,诉求分类,内容,事发地址,经度,纬度,办理状态,承办单位,办结时间",
+    ),
+    (
+        "police",
+        "警情编号,报警时间,警情类别,简要警情,地址,X坐标,Y坐标,处置状态",
+    ),
     ("petition", "信访编号,登记日期,事项类别,县区,办理状态"),
 ];
 
@@ -64,13 +70,15 @@ pub fn records_of(rng: &mut ChaCha8Rng, land: &Land, incident: &Incident, day: u
         }
     }
     if chance(rng, kind.police) {
-        records.push(call(rng, incident, address, at + rng.random_range(0..15)));
+        let called = at + rng.random_range(0..15);
+        records.push(call(rng, incident, address, called));
     }
     if chance(rng, kind.grid) {
         records.extend(patrol(rng, incident, address, at));
     }
     if (kind.code.starts_with("dispute") || kind.code.starts_with("housing")) && chance(rng, 40) {
-        records.push(petition(rng, incident, address, at + rng.random_range(1..20) * MINUTES_PER_DAY));
+        let filed = at + rng.random_range(1..20) * MINUTES_PER_DAY;
+        records.push(petition(rng, incident, address, filed));
     }
     records
 }
@@ -97,7 +105,11 @@ fn order(rng: &mut ChaCha8Rng, incident: &Incident, address: &Address, at: u64, 
     [("受理", at, ""), ("派单", dispatched, unit), ("办结", closed, unit)]
         .into_iter()
         .map(|(state, minute, holder)| {
-            let ended = if state == "办结" { clock(closed) } else { String::new() };
+            let ended = if state == "办结" {
+                clock(closed)
+            } else {
+                String::new()
+            };
             let line = format!(
                 "{id},{},{},{source},{},{content},{},{place},{state},{holder},{ended}",
                 clock(minute),
@@ -105,7 +117,12 @@ fn order(rng: &mut ChaCha8Rng, incident: &Incident, address: &Address, at: u64, 
                 kind.name,
                 address.text
             );
-            Record { feed: "hotline", id: id.clone(), minute, line }
+            Record {
+                feed: "hotline",
+                id: id.clone(),
+                minute,
+                line,
+            }
         })
         .collect()
 }
@@ -122,7 +139,12 @@ fn call(rng: &mut ChaCha8Rng, incident: &Incident, address: &Address, at: u64) -
         KINDS[incident.kind].name,
         address.text
     );
-    Record { feed: "police", id, minute: at, line }
+    Record {
+        feed: "police",
+        id,
+        minute: at,
+        line,
+    }
 }
 
 /// What an inspector finds on the next round, 8 to 18 o'clock; often it is found closed already.
@@ -138,15 +160,29 @@ fn patrol(rng: &mut ChaCha8Rng, incident: &Incident, address: &Address, at: u64)
         address.lat,
         address.community
     );
-    chance(rng, 800).then_some(Record { feed: "grid", id, minute: found, line })
+    chance(rng, 800).then_some(Record {
+        feed: "grid",
+        id,
+        minute: found,
+        line,
+    })
 }
 
 fn petition(rng: &mut ChaCha8Rng, incident: &Incident, address: &Address, at: u64) -> Record {
     let id = format!("XF{}{:05}", stamp(at, "%Y%m"), rng.random_range(0..100_000));
     let state = ["受理", "转办", "办结"][rng.random_range(0..3)];
     let district: String = address.text.chars().skip(3).take(3).collect();
-    let line = format!("{id},{},{},{district},{state}", stamp(at, "%Y-%m-%d"), KINDS[incident.kind].name);
-    Record { feed: "petition", id, minute: at, line }
+    let line = format!(
+        "{id},{},{},{district},{state}",
+        stamp(at, "%Y-%m-%d"),
+        KINDS[incident.kind].name
+    );
+    Record {
+        feed: "petition",
+        id,
+        minute: at,
+        line,
+    }
 }
 
 fn clock(minute: u64) -> String {
@@ -154,8 +190,12 @@ fn clock(minute: u64) -> String {
 }
 
 fn stamp(minute: u64, format: &str) -> String {
-    let at = date_of(crate::FIRST_DAY, (minute / MINUTES_PER_DAY) as u32)
-        .at((minute / 60 % 24) as i8, (minute % 60) as i8, 0, 0);
+    let at = date_of(crate::FIRST_DAY, (minute / MINUTES_PER_DAY) as u32).at(
+        (minute / 60 % 24) as i8,
+        (minute % 60) as i8,
+        0,
+        0,
+    );
     at.strftime(format).to_string()
 }
 
@@ -259,23 +299,40 @@ fn path_of(feed: &str, date: Date) -> PathBuf {
 }
 
 fn header_of(feed: &str) -> Vec<u8> {
-    let Some((_, header)) = HEADERS.iter().find(|(name, _)| *name == feed) else { return Vec::new() };
-    let mut bytes = if feed == "police" { "\u{feff}".as_bytes().to_vec() } else { Vec::new() };
+    let Some((_, header)) = HEADERS.iter().find(|(name, _)| *name == feed) else {
+        return Vec::new();
+    };
+    let mut bytes = if feed == "police" {
+        "\u{feff}".as_bytes().to_vec()
+    } else {
+        Vec::new()
+    };
     bytes.extend_from_slice(&encoded(feed, header));
     bytes.push(b'\n');
     bytes
 }
 
 fn encoded<'a>(feed: &str, line: &'a str) -> std::borrow::Cow<'a, [u8]> {
-    if feed == "hotline" { encoding_rs::GB18030.encode(line).0 } else { line.as_bytes().into() }
+    if feed == "hotline" {
+        encoding_rs::GB18030.encode(line).0
+    } else {
+        line.as_bytes().into()
+    }
 }
 
 fn append(path: &Path, bytes: &[u8]) -> Result<(), SimulateError> {
-    let failed = |source| SimulateError::Io { path: path.to_owned(), source };
+    let failed = |source| SimulateError::Io {
+        path: path.to_owned(),
+        source,
+    };
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }
-    let mut file = fs::OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
+    let mut file = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(failed)?;
     file.write_all(bytes).map_err(failed)
 }
 

@@ -43,11 +43,20 @@ pub const KINDS: &[Kind] = &[
 ];
 
 const fn kind(code: &'static str, name: &'static str, per_day: u32, hotline: u32, police: u32, grid: u32) -> Kind {
-    Kind { code, name, per_day, hotline, police, grid }
+    Kind {
+        code,
+        name,
+        per_day,
+        hotline,
+        police,
+        grid,
+    }
 }
 
 /// Parts per thousand of a day's incidents in each hour.
-const HOURS: [u32; 24] = [14, 9, 7, 6, 7, 12, 24, 44, 62, 68, 66, 58, 46, 48, 60, 62, 58, 54, 56, 58, 60, 54, 40, 27];
+const HOURS: [u32; 24] = [
+    14, 9, 7, 6, 7, 12, 24, 44, 62, 68, 66, 58, 46, 48, 60, 62, 58, 54, 56, 58, 60, 54, 40, 27,
+];
 
 /// A planted cluster: a building site that makes noise at night.
 pub const CLUSTER_KIND: usize = 2;
@@ -72,12 +81,21 @@ pub struct Incident {
 /// What happens on one day.
 pub fn incidents_of_day(rng: &mut ChaCha8Rng, land: &Land, day: u32, scale: f64) -> Vec<Incident> {
     let date = FIRST_DAY.saturating_add(jiff::Span::new().days(i64::from(day)));
-    let weekday = if matches!(date.weekday(), Weekday::Saturday | Weekday::Sunday) { 85 } else { 106 };
+    let weekday = if matches!(date.weekday(), Weekday::Saturday | Weekday::Sunday) {
+        85
+    } else {
+        106
+    };
     let mut incidents = Vec::new();
     for (index, kind) in KINDS.iter().enumerate() {
         let mean = f64::from(kind.per_day * weekday) / 100.0 * scale;
         for _ in 0..count_near(rng, mean) {
-            incidents.push(Incident { kind: index, address: land.draw(rng), minute: minute(rng), planted: false });
+            incidents.push(Incident {
+                kind: index,
+                address: land.draw(rng),
+                minute: minute(rng),
+                planted: false,
+            });
         }
     }
     if CLUSTER_DAYS.contains(&day) {
@@ -85,7 +103,12 @@ pub fn incidents_of_day(rng: &mut ChaCha8Rng, land: &Land, day: u32, scale: f64)
         for _ in 0..count_near(rng, f64::from(CLUSTER_PER_DAY) * scale) {
             let address = site[rng.random_range(0..site.len())];
             let minute = (22 * 60 + rng.random_range(0..240)) % 1440;
-            incidents.push(Incident { kind: CLUSTER_KIND, address, minute, planted: true });
+            incidents.push(Incident {
+                kind: CLUSTER_KIND,
+                address,
+                minute,
+                planted: true,
+            });
         }
     }
     incidents
@@ -155,7 +178,10 @@ mod tests {
         let land = Land::invent();
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let planted = |rng: &mut ChaCha8Rng, day| {
-            incidents_of_day(rng, &land, day, 1.0).iter().filter(|incident| incident.planted).count()
+            incidents_of_day(rng, &land, day, 1.0)
+                .iter()
+                .filter(|incident| incident.planted)
+                .count()
         };
         assert_eq!(planted(&mut rng, CLUSTER_DAYS.start - 1), 0);
         assert!(planted(&mut rng, CLUSTER_DAYS.start) > 30);

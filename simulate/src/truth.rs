@@ -40,7 +40,10 @@ impl TruthWriter {
     /// Creates the table in `folder`.
     pub fn create(folder: &Path) -> Result<Self, SimulateError> {
         let path = folder.join("incidents.parquet");
-        let failed = |source| SimulateError::Io { path: path.clone(), source };
+        let failed = |source| SimulateError::Io {
+            path: path.clone(),
+            source,
+        };
         fs::create_dir_all(folder).map_err(failed)?;
         let file = File::create(&path).map_err(failed)?;
         let field = |name: &str, kind: DataType, nullable| Field::new(name, kind, nullable);
@@ -56,7 +59,12 @@ impl TruthWriter {
             field("record_id", DataType::Utf8, true),
         ]));
         let writer = ArrowWriter::try_new(file, schema.clone(), None)?;
-        Ok(Self { writer, schema, rows: Vec::new(), incidents: 0 })
+        Ok(Self {
+            writer,
+            schema,
+            rows: Vec::new(),
+            incidents: 0,
+        })
     }
 
     /// Adds an incident and the records it led to; one that nobody reported has a row without a record.
@@ -75,15 +83,22 @@ impl TruthWriter {
         };
         let mut named: Vec<&Record> = records.iter().collect();
         named.dedup_by(|a, b| a.id == b.id);
-        let rows: Vec<Row> =
-            if named.is_empty() { vec![row(None)] } else { named.into_iter().map(|record| row(Some(record))).collect() };
+        let rows: Vec<Row> = if named.is_empty() {
+            vec![row(None)]
+        } else {
+            named.into_iter().map(|record| row(Some(record))).collect()
+        };
         self.rows.extend(rows);
         self.incidents += 1;
     }
 
     /// Writes what has gathered, so that memory stays flat with days.
     pub fn flush_if_full(&mut self) -> Result<(), SimulateError> {
-        if self.rows.len() >= ROWS_PER_BATCH { self.flush() } else { Ok(()) }
+        if self.rows.len() >= ROWS_PER_BATCH {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     /// Writes the rest.
@@ -101,13 +116,17 @@ impl TruthWriter {
                 Arc::new(rows.iter().map(|row| Some(row.minute)).collect::<Int64Array>()),
                 Arc::new(rows.iter().map(|row| Some(row.lat)).collect::<Float64Array>()),
                 Arc::new(rows.iter().map(|row| Some(row.lng)).collect::<Float64Array>()),
-                Arc::new(rows.iter().map(|row| Some(row.community.as_str())).collect::<StringArray>()),
+                Arc::new(
+                    rows.iter()
+                        .map(|row| Some(row.community.as_str()))
+                        .collect::<StringArray>(),
+                ),
                 Arc::new(rows.iter().map(|row| Some(row.planted)).collect::<BooleanArray>()),
                 Arc::new(rows.iter().map(|row| row.feed).collect::<StringArray>()),
                 Arc::new(rows.iter().map(|row| row.record_id.as_deref()).collect::<StringArray>()),
             ];
-            let batch = RecordBatch::try_new(self.schema.clone(), columns)
-                .map_err(parquet::errors::ParquetError::from)?;
+            let batch =
+                RecordBatch::try_new(self.schema.clone(), columns).map_err(parquet::errors::ParquetError::from)?;
             self.writer.write(&batch)?;
         }
         self.rows.clear();

@@ -66,8 +66,11 @@ pub(super) struct Columns {
 
 impl Columns {
     pub(super) fn new(record: &RecordSection) -> Self {
-        let mut fields: Vec<Field> =
-            record.columns.iter().map(|column| Field::new(&column.name, DataType::Utf8, true)).collect();
+        let mut fields: Vec<Field> = record
+            .columns
+            .iter()
+            .map(|column| Field::new(&column.name, DataType::Utf8, true))
+            .collect();
         fields.push(Field::new("_file", DataType::Utf8, true));
         fields.push(Field::new("_row", DataType::Int64, true));
         Self {
@@ -114,8 +117,11 @@ impl Columns {
     /// The rows gathered so far.
     pub(super) fn take(&mut self, source: &str) -> RecordBatch {
         let rows = std::mem::take(&mut self.rows);
-        let mut arrays: Vec<ArrayRef> =
-            self.builders.iter_mut().map(|builder| Arc::new(builder.finish()) as ArrayRef).collect();
+        let mut arrays: Vec<ArrayRef> = self
+            .builders
+            .iter_mut()
+            .map(|builder| Arc::new(builder.finish()) as ArrayRef)
+            .collect();
         arrays.push(Arc::new(StringArray::from_iter_values(rows.iter().map(|_| source))));
         arrays.push(Arc::new(Int64Array::from(rows)));
         RecordBatch::try_new(self.schema.clone(), arrays).expect("every column has one value per row")

@@ -34,12 +34,7 @@ struct Decoder {
 }
 
 /// Opens a file as UTF-8 text. For plain UTF-8 reading begins at byte `from`.
-pub(super) fn open(
-    path: &Path,
-    compression: Compression,
-    encoding: TextEncoding,
-    from: u64,
-) -> io::Result<TextStream> {
+pub(super) fn open(path: &Path, compression: Compression, encoding: TextEncoding, from: u64) -> io::Result<TextStream> {
     let compression = match compression {
         Compression::Auto => compression_of(path)?,
         other => other,
@@ -65,7 +60,12 @@ pub(super) fn open(
         begun: false,
         finished: false,
     });
-    Ok(TextStream { source, decoder, replaced_characters: 0, is_plain })
+    Ok(TextStream {
+        source,
+        decoder,
+        replaced_characters: 0,
+        is_plain,
+    })
 }
 
 fn compression_of(path: &Path) -> io::Result<Compression> {
@@ -88,7 +88,10 @@ fn compression_of(path: &Path) -> io::Result<Compression> {
 fn unpacked(path: &Path, compression: Compression) -> io::Result<Box<dyn Read + Send>> {
     let file = File::open(path)?;
     Ok(match compression {
-        Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(BufReader::with_capacity(BLOCK_BYTES, file))),
+        Compression::Gzip => Box::new(flate2::read::MultiGzDecoder::new(BufReader::with_capacity(
+            BLOCK_BYTES,
+            file,
+        ))),
         Compression::Zstd => Box::new(zstd::Decoder::new(file)?),
         Compression::Auto | Compression::None => Box::new(BufReader::with_capacity(BLOCK_BYTES, file)),
     })
@@ -163,7 +166,9 @@ impl TextStream {
     }
 
     fn decode(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
-        let Some(state) = &mut self.decoder else { return Ok(false) };
+        let Some(state) = &mut self.decoder else {
+            return Ok(false);
+        };
         if state.finished {
             return Ok(false);
         }
@@ -171,14 +176,20 @@ impl TextStream {
             state.input.resize(BLOCK_BYTES, 0);
             let count = self.source.read(&mut state.input)?;
             state.input.truncate(count);
-            state.start = if !state.begun && state.input.starts_with(MARK) { MARK.len() } else { 0 };
+            state.start = if !state.begun && state.input.starts_with(MARK) {
+                MARK.len()
+            } else {
+                0
+            };
             state.begun = true;
         }
         let last = state.input.is_empty();
         let at = buffer.len();
         buffer.resize(at + 4 * BLOCK_BYTES, 0);
         let (result, read, written) =
-            state.decoder.decode_to_utf8_without_replacement(&state.input[state.start..], &mut buffer[at..], last);
+            state
+                .decoder
+                .decode_to_utf8_without_replacement(&state.input[state.start..], &mut buffer[at..], last);
         state.start += read;
         buffer.truncate(at + written);
         match result {

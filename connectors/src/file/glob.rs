@@ -42,7 +42,10 @@ fn find_below(input: &Path, rest: &str, found: &mut Vec<Found>) -> Result<(), St
     let name = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let last = rest.rsplit('/').next().unwrap_or(rest);
     if matches(last, &name) {
-        found.push(Found { name, path: input.to_owned() });
+        found.push(Found {
+            name,
+            path: input.to_owned(),
+        });
     }
     Ok(())
 }
@@ -50,9 +53,16 @@ fn find_below(input: &Path, rest: &str, found: &mut Vec<Found>) -> Result<(), St
 /// The folders before the first wildcard, and the pattern behind them.
 fn split_base(pattern: &str) -> (PathBuf, String) {
     let parts: Vec<&str> = pattern.split('/').collect();
-    let wild = parts.iter().position(|part| part.contains(['*', '?'])).unwrap_or(parts.len() - 1);
+    let wild = parts
+        .iter()
+        .position(|part| part.contains(['*', '?']))
+        .unwrap_or(parts.len() - 1);
     let base = parts[..wild].join("/");
-    let base = if base.is_empty() && pattern.starts_with('/') { "/".to_owned() } else { base };
+    let base = if base.is_empty() && pattern.starts_with('/') {
+        "/".to_owned()
+    } else {
+        base
+    };
     (PathBuf::from(base), parts[wild..].join("/"))
 }
 
@@ -65,7 +75,11 @@ fn walk(folder: &Path, name: &str, pattern: &str, found: &mut Vec<Found>) -> Res
     for entry in entries {
         let entry = entry.map_err(|error| format!("cannot list \"{}\": {error}", folder.display()))?;
         let file = entry.file_name().to_string_lossy().into_owned();
-        let name = if name.is_empty() { file } else { format!("{name}/{file}") };
+        let name = if name.is_empty() {
+            file
+        } else {
+            format!("{name}/{file}")
+        };
         let path = entry.path();
         if path.is_dir() {
             walk(&path, &name, pattern, found)?;
@@ -98,9 +112,9 @@ fn match_name(pattern: &[char], name: &[char]) -> bool {
     match pattern.split_first() {
         None => name.is_empty(),
         Some(('*', rest)) => (0..=name.len()).any(|skip| match_name(rest, &name[skip..])),
-        Some((first, rest)) => {
-            name.split_first().is_some_and(|(found, tail)| (*first == '?' || first == found) && match_name(rest, tail))
-        }
+        Some((first, rest)) => name
+            .split_first()
+            .is_some_and(|(found, tail)| (*first == '?' || first == found) && match_name(rest, tail)),
     }
 }
 
@@ -120,7 +134,10 @@ mod tests {
 
     #[test]
     fn the_search_begins_before_the_first_wildcard() {
-        assert_eq!(split_base("/data/police/*.csv"), (PathBuf::from("/data/police"), "*.csv".to_owned()));
+        assert_eq!(
+            split_base("/data/police/*.csv"),
+            (PathBuf::from("/data/police"), "*.csv".to_owned())
+        );
         assert_eq!(split_base("one.csv"), (PathBuf::from(""), "one.csv".to_owned()));
         assert_eq!(split_base("/one.csv"), (PathBuf::from("/"), "one.csv".to_owned()));
     }

@@ -101,14 +101,20 @@ fn row_bytes_max() -> usize {
 
 impl FileSettings {
     fn of(manifest: &FeedManifest) -> Result<Self, ConnectorError> {
-        let config = |problem: String| ConnectorError::Config { connector: "file", feed: manifest.feed.clone(), problem };
+        let config = |problem: String| ConnectorError::Config {
+            connector: "file",
+            feed: manifest.feed.clone(),
+            problem,
+        };
         let settings: Self = serde_json::from_value(manifest.connector.with.clone())
             .map_err(|error| config(format!("connector.with: {error}")))?;
         if settings.paths.is_empty() {
             return Err(config("connector.with.paths names no files".to_owned()));
         }
         if !settings.delimiter.is_ascii() || !settings.quote.is_ascii() {
-            return Err(config("delimiter and quote must each be one ASCII character".to_owned()));
+            return Err(config(
+                "delimiter and quote must each be one ASCII character".to_owned(),
+            ));
         }
         Ok(settings)
     }

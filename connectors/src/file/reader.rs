@@ -99,7 +99,9 @@ impl FileReader {
 impl Reader for FileReader {
     async fn next(&mut self) -> Result<Option<Delivery>, ConnectorError> {
         loop {
-            let Some(mut state) = self.state.take() else { return Ok(None) };
+            let Some(mut state) = self.state.take() else {
+                return Ok(None);
+            };
             let stop = state.context.stop.clone();
             if stop.is_cancelled() {
                 return Ok(None);
@@ -144,7 +146,9 @@ impl State {
 
     /// Whether a file may hold what was not read yet.
     fn has_more(&self, found: &Found) -> bool {
-        let Ok(metadata) = std::fs::metadata(&found.path) else { return false };
+        let Ok(metadata) = std::fs::metadata(&found.path) else {
+            return false;
+        };
         if self.refused.get(&found.name) == Some(&metadata.len()) {
             return false;
         }
@@ -160,7 +164,9 @@ impl State {
                 if self.queue.is_empty() && self.watch {
                     self.find()?;
                 }
-                let Some(found) = self.queue.pop_front() else { return Ok(Step::Idle) };
+                let Some(found) = self.queue.pop_front() else {
+                    return Ok(Step::Idle);
+                };
                 self.open = self.open_file(found)?;
             }
             if let Some(delivery) = self.deliver()? {
@@ -170,12 +176,19 @@ impl State {
     }
 
     fn open_file(&mut self, found: Found) -> Result<Option<OpenFile>, ConnectorError> {
-        let io = |source| ConnectorError::Io { feed: self.feed.clone(), origin: found.name.clone(), source };
+        let io = |source| ConnectorError::Io {
+            feed: self.feed.clone(),
+            origin: found.name.clone(),
+            source,
+        };
         let size = std::fs::metadata(&found.path).map_err(io)?.len();
         let known = self.positions.get(&found.name).filter(|position| {
             fingerprint(&found.path, position.covered).ok() == Some((position.covered, position.fingerprint))
         });
-        let place = known.map_or_else(Place::default, |position| Place { row: position.row, byte: position.byte });
+        let place = known.map_or_else(Place::default, |position| Place {
+            row: position.row,
+            byte: position.byte,
+        });
         let (covered, fingerprint) = fingerprint(&found.path, FINGERPRINT_BYTES).map_err(io)?;
         match Rows::open(&found.path, &self.settings, &self.record, place, self.watch) {
             Ok(rows) => Ok(Some(OpenFile {
@@ -191,19 +204,29 @@ impl State {
             Err(OpenError::Io(source)) => Err(io(source)),
             Err(OpenError::Problem(problem)) => {
                 self.refused.insert(found.name.clone(), size);
-                Err(ConnectorError::Source { feed: self.feed.clone(), origin: found.name, problem })
+                Err(ConnectorError::Source {
+                    feed: self.feed.clone(),
+                    origin: found.name,
+                    problem,
+                })
             }
         }
     }
 
     /// The open file's next rows; `None` when it is done and there was nothing more in it.
     fn deliver(&mut self) -> Result<Option<Delivery>, ConnectorError> {
-        let Some(mut file) = self.open.take() else { return Ok(None) };
+        let Some(mut file) = self.open.take() else {
+            return Ok(None);
+        };
         let mut malformed = Vec::new();
         let more = file
             .rows
             .read(&mut file.columns, &mut malformed, self.context.batch_rows)
-            .map_err(|source| ConnectorError::Io { feed: self.feed.clone(), origin: file.found.name.clone(), source })?;
+            .map_err(|source| ConnectorError::Io {
+                feed: self.feed.clone(),
+                origin: file.found.name.clone(),
+                source,
+            })?;
         let position = Position {
             row: file.rows.place.row,
             byte: file.rows.place.byte,
@@ -224,8 +247,16 @@ impl State {
             malformed,
             position: serde_json::to_string(&position).expect("the struct has only plain fields"),
             replaced_characters: replaced - file.replaced_before,
-            unknown_columns: if file.told_unknown { Vec::new() } else { file.rows.unknown.clone() },
-            bytes_done: if more { file.rows.place.byte.min(file.size) } else { file.size },
+            unknown_columns: if file.told_unknown {
+                Vec::new()
+            } else {
+                file.rows.unknown.clone()
+            },
+            bytes_done: if more {
+                file.rows.place.byte.min(file.size)
+            } else {
+                file.size
+            },
             bytes_total: file.size,
             end_of_source: !more,
         };

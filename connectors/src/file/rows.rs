@@ -36,10 +36,25 @@ pub(super) struct Rows {
 }
 
 enum Kind {
-    Csv { text: Text, reader: Box<csv_core::Reader>, shape: Shape, fields: Fields },
-    Ndjson { text: Text, record: RecordSection },
-    Json { records: std::vec::IntoIter<Value>, record: RecordSection },
-    Parquet { batches: parquet::arrow::arrow_reader::ParquetRecordBatchReader, shape: Shape, pending: Option<Pending> },
+    Csv {
+        text: Text,
+        reader: Box<csv_core::Reader>,
+        shape: Shape,
+        fields: Fields,
+    },
+    Ndjson {
+        text: Text,
+        record: RecordSection,
+    },
+    Json {
+        records: std::vec::IntoIter<Value>,
+        record: RecordSection,
+    },
+    Parquet {
+        batches: parquet::arrow::arrow_reader::ParquetRecordBatchReader,
+        shape: Shape,
+        pending: Option<Pending>,
+    },
 }
 
 /// A Parquet batch cast to text, and its next row.
@@ -65,7 +80,10 @@ struct Fields {
 
 /// What one attempt at a row gave.
 enum Found {
-    Row { length: usize, fields: usize },
+    Row {
+        length: usize,
+        fields: usize,
+    },
     /// More text is needed.
     Cut,
     End,
@@ -127,7 +145,12 @@ impl Rows {
         let format = settings.format.unwrap_or_else(|| format_of(path));
         let text = |from| -> io::Result<Text> {
             let stream = decode::open(path, settings.compression, settings.encoding, from)?;
-            Ok(Text { stream, buffer: Vec::new(), start: 0, ended: false })
+            Ok(Text {
+                stream,
+                buffer: Vec::new(),
+                start: 0,
+                ended: false,
+            })
         };
         let mut unknown = Vec::new();
         let mut at = Place::default();
@@ -140,7 +163,10 @@ impl Rows {
                         .quote(settings.quote as u8)
                         .build(),
                 );
-                let mut fields = Fields { bytes: vec![0; 4096], ends: vec![0; 64] };
+                let mut fields = Fields {
+                    bytes: vec![0; 4096],
+                    ends: vec![0; 64],
+                };
                 let (length, count) = match read_row(&mut first, &mut reader, &mut fields, settings.max_row_bytes)? {
                     Found::Row { length, fields } => (length, fields),
                     _ => return Err(OpenError::Problem("it is empty: not even a header".to_owned())),
@@ -155,7 +181,12 @@ impl Rows {
                     first = text(place.byte)?;
                     at = place;
                 }
-                Kind::Csv { text: first, reader, shape, fields }
+                Kind::Csv {
+                    text: first,
+                    reader,
+                    shape,
+                    fields,
+                }
             }
             Format::Ndjson => {
                 let mut first = text(0)?;
@@ -163,13 +194,19 @@ impl Rows {
                     first = text(place.byte)?;
                     at = place;
                 }
-                Kind::Ndjson { text: first, record: record.clone() }
+                Kind::Ndjson {
+                    text: first,
+                    record: record.clone(),
+                }
             }
             Format::Json => {
                 let mut all = text(0)?;
                 while all.more()? {}
                 let records = json_records(all.rest(), settings.records_path.as_deref()).map_err(OpenError::Problem)?;
-                Kind::Json { records: records.into_iter(), record: record.clone() }
+                Kind::Json {
+                    records: records.into_iter(),
+                    record: record.clone(),
+                }
             }
             Format::Parquet => {
                 let builder = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)
@@ -179,10 +216,21 @@ impl Rows {
                 let shape = Shape::of(record, &names).map_err(OpenError::Problem)?;
                 unknown.clone_from(&shape.unknown);
                 let batches = builder.build().map_err(|error| OpenError::Problem(error.to_string()))?;
-                Kind::Parquet { batches, shape, pending: None }
+                Kind::Parquet {
+                    batches,
+                    shape,
+                    pending: None,
+                }
             }
         };
-        Ok(Self { kind, unknown, place: at, skip_to: place.row, max_row_bytes: settings.max_row_bytes, hold_open_line })
+        Ok(Self {
+            kind,
+            unknown,
+            place: at,
+            skip_to: place.row,
+            max_row_bytes: settings.max_row_bytes,
+            hold_open_line,
+        })
     }
 
     /// Replacement characters put in so far.
@@ -202,10 +250,18 @@ impl Rows {
     ) -> io::Result<bool> {
         while columns.len() + malformed.len() < rows_wanted {
             let more = match &mut self.kind {
-                Kind::Csv { text, reader, shape, fields } => {
+                Kind::Csv {
+                    text,
+                    reader,
+                    shape,
+                    fields,
+                } => {
                     let found = read_row(text, reader, fields, self.max_row_bytes)?;
-                    let Found::Row { length, fields: count } = found else { return Ok(false) };
-                    if self.hold_open_line && text.ended && length == text.rest().len() && !text.rest().ends_with(b"\n") {
+                    let Found::Row { length, fields: count } = found else {
+                        return Ok(false);
+                    };
+                    if self.hold_open_line && text.ended && length == text.rest().len() && !text.rest().ends_with(b"\n")
+                    {
                         return Ok(false);
                     }
                     let is_blank = count == 1 && fields.text(0).trim().is_empty();
@@ -220,7 +276,9 @@ impl Rows {
                     true
                 }
                 Kind::Ndjson { text, record } => {
-                    let Some((end, length)) = text.line()? else { return Ok(false) };
+                    let Some((end, length)) = text.line()? else {
+                        return Ok(false);
+                    };
                     if self.hold_open_line && end == length {
                         return Ok(false);
                     }
@@ -245,9 +303,11 @@ impl Rows {
                     }
                     None => false,
                 },
-                Kind::Parquet { batches, shape, pending } => {
-                    next_parquet_row(batches, shape, pending, &mut self.place, self.skip_to, columns)?
-                }
+                Kind::Parquet {
+                    batches,
+                    shape,
+                    pending,
+                } => next_parquet_row(batches, shape, pending, &mut self.place, self.skip_to, columns)?,
             };
             if !more {
                 return Ok(false);
@@ -277,12 +337,20 @@ fn format_of(path: &Path) -> Format {
 
 /// Splits the row at the text's start; reads more text as needed. A row beyond `max_row_bytes` (an open quote, most likely) is cut at the
 /// end of its first line.
-fn read_row(text: &mut Text, reader: &mut csv_core::Reader, fields: &mut Fields, max_row_bytes: usize) -> io::Result<Found> {
+fn read_row(
+    text: &mut Text,
+    reader: &mut csv_core::Reader,
+    fields: &mut Fields,
+    max_row_bytes: usize,
+) -> io::Result<Found> {
     loop {
         match split(text, reader, fields) {
             Found::Cut if text.rest().len() > max_row_bytes => {
                 let (_, length) = text.line()?.unwrap_or((0, text.rest().len()));
-                return Ok(Found::Row { length, fields: usize::MAX });
+                return Ok(Found::Row {
+                    length,
+                    fields: usize::MAX,
+                });
             }
             Found::Cut => {
                 if !text.more()? && text.rest().is_empty() {
@@ -316,12 +384,17 @@ fn split(text: &Text, reader: &mut csv_core::Reader, fields: &mut Fields) -> Fou
             ReadRecordResult::OutputEndsFull => fields.ends.resize(fields.ends.len() * 2, 0),
             ReadRecordResult::InputEmpty => {}
             // A row whose end may be followed by the rest of a line break is whole only when that is known.
-            ReadRecordResult::Record if read == input.len() && input[read - 1] == b'\r' && !text.ended => return Found::Cut,
+            ReadRecordResult::Record if read == input.len() && input[read - 1] == b'\r' && !text.ended => {
+                return Found::Cut;
+            }
             ReadRecordResult::Record => {
                 if input.get(read.wrapping_sub(1)) == Some(&b'\r') && input.get(read) == Some(&b'\n') {
                     read += 1;
                 }
-                return Found::Row { length: read, fields: count };
+                return Found::Row {
+                    length: read,
+                    fields: count,
+                };
             }
             ReadRecordResult::End => return Found::End,
         }
@@ -345,7 +418,11 @@ fn csv_row(
         } else {
             format!("the row has {count} fields, the header {}", shape.targets.len())
         };
-        malformed.push(MalformedRow { row, problem, raw: text.rest()[..length].to_vec() });
+        malformed.push(MalformedRow {
+            row,
+            problem,
+            raw: text.rest()[..length].to_vec(),
+        });
         return;
     }
     for (index, target) in shape.targets.iter().enumerate() {
@@ -361,7 +438,11 @@ fn json_line(record: &RecordSection, line: &[u8], row: u64, columns: &mut Column
         Ok(value) => json_row(record, &value, row, columns, malformed),
         Err(error) => {
             let problem = format!("the line is no JSON (column {})", error.column());
-            malformed.push(MalformedRow { row, problem, raw: line.to_vec() });
+            malformed.push(MalformedRow {
+                row,
+                problem,
+                raw: line.to_vec(),
+            });
         }
     }
 }
@@ -369,11 +450,17 @@ fn json_line(record: &RecordSection, line: &[u8], row: u64, columns: &mut Column
 fn json_row(record: &RecordSection, value: &Value, row: u64, columns: &mut Columns, malformed: &mut Vec<MalformedRow>) {
     let Value::Object(object) = value else {
         let raw = value.to_string().into_bytes();
-        malformed.push(MalformedRow { row, problem: "the record is no JSON object".to_owned(), raw });
+        malformed.push(MalformedRow {
+            row,
+            problem: "the record is no JSON object".to_owned(),
+            raw,
+        });
         return;
     };
     for (index, column) in record.columns.iter().enumerate() {
-        let found = std::iter::once(&column.name).chain(&column.also).find_map(|name| object.get(name));
+        let found = std::iter::once(&column.name)
+            .chain(&column.also)
+            .find_map(|name| object.get(name));
         match found {
             None | Some(Value::Null) => {}
             Some(Value::String(text)) => columns.set(index, text),
@@ -386,7 +473,10 @@ fn json_row(record: &RecordSection, value: &Value, row: u64, columns: &mut Colum
 fn json_records(text: &[u8], path: Option<&str>) -> Result<Vec<Value>, String> {
     let mut at: Value = serde_json::from_slice(text).map_err(|error| format!("cannot read it as JSON: {error}"))?;
     for part in path.into_iter().flat_map(|path| path.split('.')) {
-        at = at.get_mut(part).map(Value::take).ok_or_else(|| format!("it has no \"{part}\" (records_path)"))?;
+        at = at
+            .get_mut(part)
+            .map(Value::take)
+            .ok_or_else(|| format!("it has no \"{part}\" (records_path)"))?;
     }
     match at {
         Value::Array(records) => Ok(records),
@@ -408,9 +498,18 @@ fn next_parquet_row(
         let texts = batch
             .columns()
             .iter()
-            .map(|column| Ok(cast(column, &DataType::Utf8).map_err(io::Error::other)?.as_string::<i32>().clone()))
+            .map(|column| {
+                Ok(cast(column, &DataType::Utf8)
+                    .map_err(io::Error::other)?
+                    .as_string::<i32>()
+                    .clone())
+            })
             .collect::<io::Result<Vec<_>>>()?;
-        *pending = Some(Pending { columns: texts, next: 0, rows: batch.num_rows() });
+        *pending = Some(Pending {
+            columns: texts,
+            next: 0,
+            rows: batch.num_rows(),
+        });
     }
     if let Some(pending) = pending {
         place.row += 1;

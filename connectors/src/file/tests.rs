@@ -50,11 +50,21 @@ fn lines(deliveries: &[Result<Delivery, ConnectorError>]) -> Vec<String> {
     for delivery in deliveries.iter().flatten() {
         let text = |column: usize, row: usize| {
             let values = delivery.batch.column(column).as_string::<i32>();
-            if values.is_null(row) { "NULL".to_owned() } else { values.value(row).to_owned() }
+            if values.is_null(row) {
+                "NULL".to_owned()
+            } else {
+                values.value(row).to_owned()
+            }
         };
         let rows = delivery.batch.column(3).as_primitive::<arrow::datatypes::Int64Type>();
         for row in 0..delivery.batch.num_rows() {
-            lines.push(format!("{} {} {} {}", delivery.source, rows.value(row), text(0, row), text(1, row)));
+            lines.push(format!(
+                "{} {} {} {}",
+                delivery.source,
+                rows.value(row),
+                text(0, row),
+                text(1, row)
+            ));
         }
     }
     lines
@@ -71,7 +81,12 @@ async fn header_shapes_quotes_and_nulls_become_one_record() {
     let deliveries = read_all(CSV, context(folder.path(), 100)).await;
     assert_eq!(
         lines(&deliveries),
-        ["a.csv 1 1 a, \"b\"\nc", "a.csv 2 2 NULL", "b.csv 1 9 7", "c.csv 1 5 NULL"]
+        [
+            "a.csv 1 1 a, \"b\"\nc",
+            "a.csv 2 2 NULL",
+            "b.csv 1 9 7",
+            "c.csv 1 5 NULL"
+        ]
     );
     assert_eq!(deliveries[1].as_ref().unwrap().unknown_columns, ["other"]);
 }
@@ -82,7 +97,11 @@ async fn a_bad_row_or_file_does_not_stop_the_others() {
     std::fs::write(folder.path().join("a.csv"), "id,x\n1,2\n3,4,5\n6\n7,8\n").unwrap();
     std::fs::write(folder.path().join("b.csv"), "x\n1\n").unwrap();
     std::fs::write(folder.path().join("c.csv"), "id,x\n1,\"open\n2,3\n").unwrap();
-    let deliveries = read_all(r#"{"paths":["${D}/*.csv"],"max_row_bytes":4}"#, context(folder.path(), 100)).await;
+    let deliveries = read_all(
+        r#"{"paths":["${D}/*.csv"],"max_row_bytes":4}"#,
+        context(folder.path(), 100),
+    )
+    .await;
     assert_eq!(lines(&deliveries[..1]), ["a.csv 1 1 2", "a.csv 4 7 8"]);
     let malformed = &deliveries[0].as_ref().unwrap().malformed;
     assert_eq!(malformed.iter().map(|row| row.row).collect::<Vec<_>>(), [2, 3]);
@@ -103,13 +122,20 @@ async fn encodings_are_guessed_over_the_whole_file() {
     }
     western.extend_from_slice(b"5000,it\x92s\n");
     std::fs::write(folder.path().join("a.csv"), western).unwrap();
-    let chinese = encoding_rs::GB18030.encode("id,x\n1,垃圾堆积影响居民生活\n2,道路破损请尽快修复\n").0.into_owned();
+    let chinese = encoding_rs::GB18030
+        .encode("id,x\n1,垃圾堆积影响居民生活\n2,道路破损请尽快修复\n")
+        .0
+        .into_owned();
     std::fs::write(folder.path().join("b.csv"), &chinese).unwrap();
     let found = lines(&read_all(CSV, context(folder.path(), 10_000)).await);
     assert!(found[5_000].ends_with("5000 it\u{2019}s"), "{}", found[5_000]);
     assert_eq!(found[5_001], "b.csv 1 1 垃圾堆积影响居民生活");
     std::fs::write(folder.path().join("b.csv"), b"id,x\n1,\xff\xff\n").unwrap();
-    let deliveries = read_all(r#"{"paths":["${D}/b.csv"],"encoding":"utf-8"}"#, context(folder.path(), 10)).await;
+    let deliveries = read_all(
+        r#"{"paths":["${D}/b.csv"],"encoding":"utf-8"}"#,
+        context(folder.path(), 10),
+    )
+    .await;
     assert_eq!(deliveries[0].as_ref().unwrap().replaced_characters, 2);
 }
 
@@ -119,14 +145,31 @@ async fn compressed_files_and_json_are_read_alike() {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(b"id,x\n1,2\n").unwrap();
     std::fs::write(folder.path().join("a.csv.gz"), gzip.finish().unwrap()).unwrap();
-    std::fs::write(folder.path().join("b.csv.zst"), zstd::encode_all(b"id,x\n3,4\n".as_slice(), 1).unwrap()).unwrap();
-    std::fs::write(folder.path().join("c.ndjson"), "{\"id\":\"5\",\"X-Coord\":6.5}\nno json\n\n[1]\n{\"id\":7}\n").unwrap();
+    std::fs::write(
+        folder.path().join("b.csv.zst"),
+        zstd::encode_all(b"id,x\n3,4\n".as_slice(), 1).unwrap(),
+    )
+    .unwrap();
+    std::fs::write(
+        folder.path().join("c.ndjson"),
+        "{\"id\":\"5\",\"X-Coord\":6.5}\nno json\n\n[1]\n{\"id\":7}\n",
+    )
+    .unwrap();
     std::fs::write(folder.path().join("d.json"), "{\"r\":{\"all\":[{\"id\":8}]}}").unwrap();
-    let deliveries =
-        read_all(r#"{"paths":["${D}/*"],"records_path":"r.all"}"#, context(folder.path(), 100)).await;
+    let deliveries = read_all(
+        r#"{"paths":["${D}/*"],"records_path":"r.all"}"#,
+        context(folder.path(), 100),
+    )
+    .await;
     assert_eq!(
         lines(&deliveries),
-        ["a.csv.gz 1 1 2", "b.csv.zst 1 3 4", "c.ndjson 1 5 6.5", "c.ndjson 4 7 NULL", "d.json 1 8 NULL"]
+        [
+            "a.csv.gz 1 1 2",
+            "b.csv.zst 1 3 4",
+            "c.ndjson 1 5 6.5",
+            "c.ndjson 4 7 NULL",
+            "d.json 1 8 NULL"
+        ]
     );
     assert_eq!(deliveries[2].as_ref().unwrap().malformed.len(), 2);
 }
@@ -136,7 +179,10 @@ async fn reading_goes_on_exactly_behind_any_position() {
     let folder = tempfile::tempdir().unwrap();
     let text: String = (0..50).map(|row| format!("{row},v{row}\n")).collect();
     std::fs::write(folder.path().join("a.csv"), format!("id,x\n{text}")).unwrap();
-    let coded = encoding_rs::GB18030.encode(&format!("id,x\n1,居民\n{text}")).0.into_owned();
+    let coded = encoding_rs::GB18030
+        .encode(&format!("id,x\n1,居民\n{text}"))
+        .0
+        .into_owned();
     std::fs::write(folder.path().join("b.csv"), coded).unwrap();
     let whole = lines(&read_all(CSV, context(folder.path(), 1_000)).await);
     let parts = read_all(CSV, context(folder.path(), 7)).await;
@@ -144,7 +190,9 @@ async fn reading_goes_on_exactly_behind_any_position() {
     for stop_after in 0..parts.len() {
         let mut resumed = context(folder.path(), 7);
         for delivery in parts[..stop_after].iter().flatten() {
-            resumed.positions.insert(delivery.source.clone(), delivery.position.clone());
+            resumed
+                .positions
+                .insert(delivery.source.clone(), delivery.position.clone());
         }
         let mut all = lines(&parts[..stop_after]);
         all.extend(lines(&read_all(CSV, resumed).await));
@@ -159,7 +207,9 @@ async fn a_grown_file_is_read_on_and_a_replaced_one_anew() {
     std::fs::write(&path, "id,x\n1,2\n").unwrap();
     let first = read_all(CSV, context(folder.path(), 10)).await;
     let mut again = context(folder.path(), 10);
-    again.positions.insert("a.csv".to_owned(), first[0].as_ref().unwrap().position.clone());
+    again
+        .positions
+        .insert("a.csv".to_owned(), first[0].as_ref().unwrap().position.clone());
     assert!(read_all(CSV, again.clone()).await.is_empty(), "nothing new");
     std::fs::write(&path, "id,x\n1,2\n3,4\n").unwrap();
     assert_eq!(lines(&read_all(CSV, again.clone()).await), ["a.csv 2 3 4"]);
@@ -175,7 +225,9 @@ async fn a_watching_reader_waits_for_whole_lines_and_ends_when_told() {
     let mut watching = context(folder.path(), 10);
     watching.watch = true;
     let stop = watching.stop.clone();
-    let mut reader = FileConnector.open(&manifest(r#"{"paths":["${D}/*.csv"],"watch":true}"#), watching).unwrap();
+    let mut reader = FileConnector
+        .open(&manifest(r#"{"paths":["${D}/*.csv"],"watch":true}"#), watching)
+        .unwrap();
     let first = vec![Ok(reader.next().await.unwrap().unwrap())];
     assert_eq!(lines(&first), ["a.csv 1 1 2"]);
     std::fs::write(&path, "id,x\n1,2\n3,4\n").unwrap();

@@ -8,14 +8,22 @@ use crate::LogError;
 
 /// Replaces a file's contents atomically and durably: written beside it, synced, renamed, folder synced.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), LogError> {
-    let failed = |action: &'static str| move |source| LogError::Io { action, path: path.to_owned(), source };
+    let failed = |action: &'static str| {
+        move |source| LogError::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    };
     let beside = path.with_extension("tmp");
     let mut file = File::create(&beside).map_err(failed("create"))?;
     file.write_all(bytes).map_err(failed("write"))?;
     file.sync_all().map_err(failed("sync"))?;
     fs::rename(&beside, path).map_err(failed("rename"))?;
     let folder = path.parent().unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("sync the folder of"))
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(failed("sync the folder of"))
 }
 
 /// A random number that a file keeps: read, or made once.
@@ -32,6 +40,10 @@ pub fn read_or_make_number(path: &Path) -> Result<u64, LogError> {
             replace(path, format!("{number:016x}\n").as_bytes())?;
             Ok(number)
         }
-        Err(source) => Err(LogError::Io { action: "read", path: path.to_owned(), source }),
+        Err(source) => Err(LogError::Io {
+            action: "read",
+            path: path.to_owned(),
+            source,
+        }),
     }
 }

@@ -69,9 +69,7 @@ impl Records {
     /// Adds a protobuf message.
     pub fn push_message(&mut self, key: &[u8], message: &impl prost::Message) {
         self.push(key, |buffer| {
-            message
-                .encode(buffer)
-                .expect("a Vec grows as needed");
+            message.encode(buffer).expect("a Vec grows as needed");
         });
     }
 
@@ -94,14 +92,15 @@ impl Records {
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let key_starts = std::iter::once(0).chain(self.key_ends.iter().copied());
         let value_starts = std::iter::once(0).chain(self.value_ends.iter().copied());
-        key_starts.zip(&self.key_ends).zip(value_starts.zip(&self.value_ends)).map(
-            |((key_start, &key_end), (value_start, &value_end))| {
+        key_starts
+            .zip(&self.key_ends)
+            .zip(value_starts.zip(&self.value_ends))
+            .map(|((key_start, &key_end), (value_start, &value_end))| {
                 (
                     &self.keys[key_start as usize..key_end as usize],
                     &self.values[value_start as usize..value_end as usize],
                 )
-            },
-        )
+            })
     }
 }
 
@@ -141,7 +140,13 @@ pub trait EventLog: Send + Sync + std::fmt::Debug {
 
     /// Reads whole batches from `offset` on until about `max_bytes` (at least one batch if there is any); empty at the end.
     /// An offset inside a batch gives the rest of that batch.
-    async fn read(&self, topic: Topic, partition: u32, offset: u64, max_bytes: usize) -> Result<Vec<ReadBatch>, LogError>;
+    async fn read(
+        &self,
+        topic: Topic,
+        partition: u32,
+        offset: u64,
+        max_bytes: usize,
+    ) -> Result<Vec<ReadBatch>, LogError>;
 
     /// Waits until the partition holds durable records at or behind `offset`; [`LogError::Closed`] when the log closes.
     async fn wait_for(&self, topic: Topic, partition: u32, offset: u64) -> Result<(), LogError>;

@@ -18,7 +18,11 @@ impl Filter {
     pub fn with_capacity(capacity: usize) -> Self {
         let capacity = capacity.max(1 << 12);
         let blocks = (capacity * BITS_PER_KEY).div_ceil(BLOCK_WORDS * 64);
-        Self { blocks: vec![[0; BLOCK_WORDS]; blocks], keys: 0, capacity }
+        Self {
+            blocks: vec![[0; BLOCK_WORDS]; blocks],
+            keys: 0,
+            capacity,
+        }
     }
 
     /// Whether the hash may have been given.
@@ -76,7 +80,9 @@ mod tests {
         let mut filter = Filter::with_capacity(50_000);
         (0..50_000).for_each(|number| filter.insert(hash(number)));
         assert!((0..50_000).all(|number| filter.maybe_contains(hash(number))));
-        let wrong = (50_000..150_000).filter(|&number| filter.maybe_contains(hash(number))).count();
+        let wrong = (50_000..150_000)
+            .filter(|&number| filter.maybe_contains(hash(number)))
+            .count();
         assert!(wrong < 2_000, "{wrong} of 100,000 new keys were taken for old ones");
     }
 }

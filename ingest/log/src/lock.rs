@@ -34,26 +34,46 @@ pub struct DataFolder {
 impl DataFolder {
     /// Opens the folder, or makes it for `city` with `partitions`; an old one keeps its own number.
     pub fn open(path: &Path, city: &str, partitions: u32) -> Result<Self, LogError> {
-        let failed = |action: &'static str| move |source| LogError::Io { action, path: path.to_owned(), source };
+        let failed = |action: &'static str| {
+            move |source| LogError::Io {
+                action,
+                path: path.to_owned(),
+                source,
+            }
+        };
         fs::create_dir_all(path).map_err(failed("make"))?;
         let lock = take_lock(path)?;
         let identity = match Self::identity_of(path)? {
             Some(identity) => identity,
             None => {
-                let identity = HubIdentity { format: FORMAT, city: city.to_owned(), partitions: partitions.max(1) };
+                let identity = HubIdentity {
+                    format: FORMAT,
+                    city: city.to_owned(),
+                    partitions: partitions.max(1),
+                };
                 let text = serde_json::to_vec_pretty(&identity).expect("the struct has only plain fields");
                 durable::replace(&path.join("hub.json"), &text)?;
                 identity
             }
         };
-        let incompatible = |problem: String| LogError::Incompatible { path: path.to_owned(), problem };
+        let incompatible = |problem: String| LogError::Incompatible {
+            path: path.to_owned(),
+            problem,
+        };
         if identity.format > FORMAT {
             return Err(incompatible("a newer version of shiyu wrote it; use that".to_owned()));
         }
         if identity.city != city {
-            return Err(incompatible(format!("it holds the city \"{}\"; give another --data-dir", identity.city)));
+            return Err(incompatible(format!(
+                "it holds the city \"{}\"; give another --data-dir",
+                identity.city
+            )));
         }
-        Ok(Self { path: path.to_owned(), identity, _lock: lock })
+        Ok(Self {
+            path: path.to_owned(),
+            identity,
+            _lock: lock,
+        })
     }
 
     /// What a folder is, without owning it; `None` if it is none yet.
@@ -62,9 +82,16 @@ impl DataFolder {
         match fs::read(&file) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map(Some)
-                .map_err(|error| LogError::Incompatible { path: file, problem: error.to_string() }),
+                .map_err(|error| LogError::Incompatible {
+                    path: file,
+                    problem: error.to_string(),
+                }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(LogError::Io { action: "read", path: file, source }),
+            Err(source) => Err(LogError::Io {
+                action: "read",
+                path: file,
+                source,
+            }),
         }
     }
 
@@ -85,19 +112,28 @@ fn take_lock(path: &Path) -> Result<File, LogError> {
         let path = file.clone();
         move |source| LogError::Io { action, path, source }
     };
-    let mut lock =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&file).map_err(failed("open"))?;
+    let mut lock = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&file)
+        .map_err(failed("open"))?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut owner = String::new();
             lock.read_to_string(&mut owner).map_err(failed("read"))?;
-            return Err(LogError::Locked { path: path.to_owned(), owner: owner.trim().to_owned() });
+            return Err(LogError::Locked {
+                path: path.to_owned(),
+                owner: owner.trim().to_owned(),
+            });
         }
         Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
     }
     lock.set_len(0).map_err(failed("write"))?;
-    lock.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(failed("write"))?;
+    lock.write_all(format!("{}\n", std::process::id()).as_bytes())
+        .map_err(failed("write"))?;
     Ok(lock)
 }
 

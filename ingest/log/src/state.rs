@@ -56,7 +56,9 @@ impl StateStore {
     pub fn partition(&self, name: &str) -> Result<PartitionState, LogError> {
         let keyspace = |space: &str| {
             self.database
-                .keyspace(&format!("{name}.{space}"), || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES))
+                .keyspace(&format!("{name}.{space}"), || {
+                    KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
+                })
                 .map_err(failed("open a keyspace of"))
         };
         Ok(PartitionState {
@@ -162,7 +164,10 @@ impl StateBatch {
 }
 
 fn failed<E: std::error::Error + Send + Sync + 'static>(action: &'static str) -> impl FnOnce(E) -> LogError {
-    move |error| LogError::State { action, source: Box::new(error) }
+    move |error| LogError::State {
+        action,
+        source: Box::new(error),
+    }
 }
 
 #[cfg(test)]
@@ -190,8 +195,13 @@ mod tests {
         batch.delete(Space::Records, b"a1".as_slice());
         state.commit(batch).unwrap();
         let mut keys = Vec::new();
-        state.for_each_key(Space::Records, |key| keys.push(key.to_vec())).unwrap();
+        state
+            .for_each_key(Space::Records, |key| keys.push(key.to_vec()))
+            .unwrap();
         assert_eq!(keys, [b"a2".to_vec(), b"b".to_vec()]);
-        assert_eq!(store.partition("events-1").unwrap().get(Space::Records, b"b").unwrap(), None);
+        assert_eq!(
+            store.partition("events-1").unwrap().get(Space::Records, b"b").unwrap(),
+            None
+        );
     }
 }

@@ -52,7 +52,7 @@ pub(super) struct Evaluated<A> {
 
 /// The functions analysts have too.
 fn functions() -> Vec<Arc<datafusion::logical_expr::ScalarUDF>> {
-    Vec::new()
+    shiyu_function::all()
 }
 
 /// The Arrow schema of `record`.

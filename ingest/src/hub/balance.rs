@@ -56,7 +56,10 @@ impl FeedBalance {
     pub fn to_message(&self, feed: &str, withdrawn: u64, waiting: u64) -> v1::Balance {
         let counts = |map: &BTreeMap<String, u64>| {
             map.iter()
-                .map(|(reason, count)| v1::ReasonCount { reason: reason.clone(), count: *count })
+                .map(|(reason, count)| v1::ReasonCount {
+                    reason: reason.clone(),
+                    count: *count,
+                })
                 .collect()
         };
         v1::Balance {
@@ -85,7 +88,10 @@ mod tests {
 
     #[test]
     fn a_balance_closes_only_when_every_record_has_its_outcome() {
-        let mut balance = FeedBalance { read: 2, ..FeedBalance::default() };
+        let mut balance = FeedBalance {
+            read: 2,
+            ..FeedBalance::default()
+        };
         balance.count(v1::Outcome::Accepted);
         assert!(!balance.closes());
         balance.count(v1::Outcome::Stale);

@@ -32,7 +32,9 @@ pub fn sealer(data_dir: &Path) -> Result<Arc<dyn Sealer>, HubError> {
                 .mode(0o600)
                 .open(&path)
                 .map_err(failed("make"))?;
-            file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed("write"))?;
+            file.write_all(&bytes)
+                .and_then(|()| file.sync_all())
+                .map_err(failed("write"))?;
             bytes
         }
         Err(source) => return Err(failed("read")(source)),

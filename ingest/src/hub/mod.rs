@@ -26,11 +26,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shiyu_connectors::OpenContext;
-use shiyu_log::lock::DataFolder;
+use shiyu_log::EventLog;
 use shiyu_log::local::{LocalLog, LocalLogOptions};
+use shiyu_log::lock::DataFolder;
 use shiyu_log::state::StateStore;
 use shiyu_log::table::{Snapshot, TableWriter};
-use shiyu_log::EventLog;
 use shiyu_schemas::city::City;
 use shiyu_schemas::table::STORED;
 use shiyu_schemas::v1;
@@ -94,14 +94,27 @@ impl Hub {
         let log = Arc::new(LocalLog::open(
             &options.data_dir.join("log"),
             Arc::new(shiyu_log::vfs::RealVfs),
-            LocalLogOptions { events_partitions: folder.partitions(), ..LocalLogOptions::default() },
+            LocalLogOptions {
+                events_partitions: folder.partitions(),
+                ..LocalLogOptions::default()
+            },
         )?);
         let state = StateStore::open(&options.data_dir.join("state"))?;
         let tables = TableWriter::open(&options.data_dir.join("tables"), STORED).await?;
-        let fold_options = FoldOptions { flush_interval: options.flush_interval, ..FoldOptions::default() };
+        let fold_options = FoldOptions {
+            flush_interval: options.flush_interval,
+            ..FoldOptions::default()
+        };
         let fold = Fold::start(log.clone() as Arc<dyn EventLog>, state, tables, fold_options).await?;
         let positions = Mutex::new(Positions::read(log.as_ref()).await?);
-        Ok(Self { options, log, fold, doors, positions, folder })
+        Ok(Self {
+            options,
+            log,
+            fold,
+            doors,
+            positions,
+            folder,
+        })
     }
 
     /// The log.
@@ -165,7 +178,10 @@ impl Hub {
         for feed in feeds {
             if !self.doors.contains_key(feed) {
                 let known = self.doors.keys().cloned().collect::<Vec<_>>().join(", ");
-                return Err(HubError::UnknownFeed { feed: feed.clone(), known });
+                return Err(HubError::UnknownFeed {
+                    feed: feed.clone(),
+                    known,
+                });
             }
         }
         Ok(feeds.to_vec())
@@ -205,21 +221,32 @@ impl Hub {
     }
 
     fn pipeline<'a>(&'a self, name: &'a str, door: &'a Arc<Door>) -> Pipeline<'a> {
-        Pipeline { feed: name, door, log: self.log.as_ref(), fold: &self.fold, clock: self.options.clock.as_ref() }
+        Pipeline {
+            feed: name,
+            door,
+            log: self.log.as_ref(),
+            fold: &self.fold,
+            clock: self.options.clock.as_ref(),
+        }
     }
 
     /// Takes pushed records; the receipts are in the records' order.
     pub async fn push(&self, request: &v1::PushRequest) -> Result<Vec<v1::Receipt>, HubError> {
         let Some((name, door)) = self.doors.get_key_value(&request.feed) else {
             let known = self.doors.keys().cloned().collect::<Vec<_>>().join(", ");
-            return Err(HubError::UnknownFeed { feed: request.feed.clone(), known });
+            return Err(HubError::UnknownFeed {
+                feed: request.feed.clone(),
+                known,
+            });
         };
         let source = match request.idempotency_key.as_str() {
             "" => format!("push:{}", self.now_us()),
             key => format!("push:{key}"),
         };
         let delivery = push::delivery_of(&self.feed(name).manifest.record, &source, &request.records);
-        self.pipeline(name, door).push(delivery, request.wait() == v1::Wait::Settled).await
+        self.pipeline(name, door)
+            .push(delivery, request.wait() == v1::Wait::Settled)
+            .await
     }
 
     /// Everything applied so far is in the tables when this returns.

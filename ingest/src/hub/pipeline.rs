@@ -72,7 +72,10 @@ impl Pipeline<'_> {
             let mut balance = FeedBalance::default();
             while let Some(passed) = door_receiver.recv().await {
                 match passed {
-                    Ok(passed) => self.append(passed, positions, progress, &mut balance, &range_sender).await?,
+                    Ok(passed) => {
+                        self.append(passed, positions, progress, &mut balance, &range_sender)
+                            .await?
+                    }
                     Err(problem) => balance.failed_sources.push(problem),
                 }
             }
@@ -150,8 +153,11 @@ impl Pipeline<'_> {
         if !rejections.is_empty() {
             self.log.append(Topic::Rejections, 0, rejections).await?;
         }
-        let appends = parts.into_iter().enumerate().filter(|(_, records)| !records.is_empty()).map(
-            |(partition, records)| async move {
+        let appends = parts
+            .into_iter()
+            .enumerate()
+            .filter(|(_, records)| !records.is_empty())
+            .map(|(partition, records)| async move {
                 let partition = partition as u32;
                 let appended = self.log.append(Topic::Events, partition, records).await?;
                 Ok::<_, HubError>(Range {
@@ -159,19 +165,19 @@ impl Pipeline<'_> {
                     first_offset: appended.first_offset,
                     next_offset: appended.next_offset,
                 })
-            },
-        );
+            });
         futures::future::try_join_all(appends).await
     }
 
     /// Waits for the fold's outcome of every range.
-    async fn settle(
-        &self,
-        mut ranges: mpsc::Receiver<Range>,
-    ) -> Result<Vec<(v1::Outcome, u64)>, HubError> {
+    async fn settle(&self, mut ranges: mpsc::Receiver<Range>) -> Result<Vec<(v1::Outcome, u64)>, HubError> {
         let mut sums: Vec<(v1::Outcome, u64)> = Vec::new();
         while let Some(range) = ranges.recv().await {
-            for outcome in self.fold.outcomes(range.partition, range.first_offset, range.next_offset).await? {
+            for outcome in self
+                .fold
+                .outcomes(range.partition, range.first_offset, range.next_offset)
+                .await?
+            {
                 match sums.iter_mut().find(|(known, _)| *known == outcome) {
                     Some((_, count)) => *count += 1,
                     None => sums.push((outcome, 1)),
@@ -186,8 +192,13 @@ impl Pipeline<'_> {
         let rows = delivery.batch.num_rows() + delivery.malformed.len();
         let door = self.door.clone();
         let mut output = tokio::task::spawn_blocking(move || door.process(&delivery)).await?;
-        let mut receipts =
-            vec![v1::Receipt { outcome: v1::Outcome::Excluded.into(), ..v1::Receipt::default() }; rows];
+        let mut receipts = vec![
+            v1::Receipt {
+                outcome: v1::Outcome::Excluded.into(),
+                ..v1::Receipt::default()
+            };
+            rows
+        ];
         for rejection in &output.rejections {
             receipts[rejection.source_row as usize - 1] = v1::Receipt {
                 outcome: v1::Outcome::Rejected.into(),
@@ -211,8 +222,10 @@ impl Pipeline<'_> {
         let ranges = self.append_output(&mut output).await?;
         if wait_settled {
             for range in ranges {
-                let outcomes =
-                    self.fold.outcomes(range.partition, range.first_offset, range.next_offset).await?;
+                let outcomes = self
+                    .fold
+                    .outcomes(range.partition, range.first_offset, range.next_offset)
+                    .await?;
                 for (&row, outcome) in rows_of_partition[range.partition as usize].iter().zip(outcomes) {
                     receipts[row].outcome = outcome.into();
                 }
@@ -226,7 +239,11 @@ impl Pipeline<'_> {
 fn log_key(event: &v1::Event, key: &mut Vec<u8>) {
     key.extend_from_slice(event.feed.as_bytes());
     key.push(0);
-    let own = if event.match_key.is_empty() { &event.record_id } else { &event.match_key };
+    let own = if event.match_key.is_empty() {
+        &event.record_id
+    } else {
+        &event.match_key
+    };
     key.extend_from_slice(own.as_bytes());
 }
 
@@ -237,7 +254,10 @@ fn note(balance: &mut FeedBalance, output: &DoorOutput, delivery: &DeliveryInfo)
     balance.replaced_characters += delivery.replaced_characters;
     balance.unknown_columns.extend(delivery.unknown_columns.iter().cloned());
     for rejection in &output.rejections {
-        *balance.reasons.entry(format!("{} {}", rejection.code, rejection.column)).or_default() += 1;
+        *balance
+            .reasons
+            .entry(format!("{} {}", rejection.code, rejection.column))
+            .or_default() += 1;
     }
     for (flag, count) in &output.flags {
         *balance.flags.entry((*flag).to_owned()).or_default() += count;

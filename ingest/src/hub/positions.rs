@@ -29,7 +29,9 @@ impl Positions {
                         offset,
                         source,
                     })?;
-                    positions.newest.insert((position.feed, position.source), position.position);
+                    positions
+                        .newest
+                        .insert((position.feed, position.source), position.position);
                     offset += 1;
                 }
             }

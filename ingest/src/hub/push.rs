@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringBuilder, StringArray};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema};
 use serde_json::Value;
-use shiyu_connectors::contract::MalformedRow;
 use shiyu_connectors::Delivery;
+use shiyu_connectors::contract::MalformedRow;
 use shiyu_schemas::city::manifest::RecordSection;
 
 /// Records of one push, as JSON objects. A text that is no JSON object is malformed; keys are columns (`name` or `also`).
@@ -37,12 +37,17 @@ pub fn delivery_of(record: &RecordSection, source: &str, records: &[String]) -> 
             }),
         }
     }
-    let mut fields: Vec<Field> =
-        record.columns.iter().map(|column| Field::new(&column.name, DataType::Utf8, true)).collect();
+    let mut fields: Vec<Field> = record
+        .columns
+        .iter()
+        .map(|column| Field::new(&column.name, DataType::Utf8, true))
+        .collect();
     fields.push(Field::new("_file", DataType::Utf8, true));
     fields.push(Field::new("_row", DataType::Int64, true));
-    let mut arrays: Vec<ArrayRef> =
-        builders.into_iter().map(|mut builder| Arc::new(builder.finish()) as ArrayRef).collect();
+    let mut arrays: Vec<ArrayRef> = builders
+        .into_iter()
+        .map(|mut builder| Arc::new(builder.finish()) as ArrayRef)
+        .collect();
     arrays.push(Arc::new(StringArray::from_iter_values(rows.iter().map(|_| source))));
     arrays.push(Arc::new(Int64Array::from(rows)));
     Delivery {
@@ -60,7 +65,10 @@ pub fn delivery_of(record: &RecordSection, source: &str, records: &[String]) -> 
 }
 
 fn is_known(record: &RecordSection, key: &str) -> bool {
-    record.columns.iter().any(|column| column.name == key || column.also.iter().any(|name| name == key))
+    record
+        .columns
+        .iter()
+        .any(|column| column.name == key || column.also.iter().any(|name| name == key))
 }
 
 fn text_of(value: &Value, nulls: &[String]) -> Option<String> {
@@ -86,7 +94,10 @@ mod tests {
             also: also.iter().map(|name| (*name).to_owned()).collect(),
             optional: true,
         };
-        RecordSection { columns: vec![column("id", &[]), column("x", &["lng"])], nulls: vec!["NA".to_owned()] }
+        RecordSection {
+            columns: vec![column("id", &[]), column("x", &["lng"])],
+            nulls: vec!["NA".to_owned()],
+        }
     }
 
     #[test]

@@ -38,7 +38,9 @@ impl IntakeService for IntakeServer {
     async fn push(&self, request: Request<v1::PushRequest>) -> Result<Response<v1::PushResponse>, Status> {
         let request = request.into_inner();
         if request.records.len() > PUSH_MAX {
-            return Err(Status::invalid_argument(format!("push at most {PUSH_MAX} records at a time")));
+            return Err(Status::invalid_argument(format!(
+                "push at most {PUSH_MAX} records at a time"
+            )));
         }
         let receipts = self.hub.push(&request).await.map_err(|error| status_of(&error))?;
         Ok(Response::new(v1::PushResponse { receipts }))

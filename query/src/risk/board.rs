@@ -50,7 +50,11 @@ pub enum Changes {
 impl ScoreBoard {
     /// An empty board of a log's incarnation.
     pub fn new(incarnation: u64) -> Arc<Self> {
-        Arc::new(Self { board: RwLock::default(), next_offset: watch::Sender::new(0), incarnation })
+        Arc::new(Self {
+            board: RwLock::default(),
+            next_offset: watch::Sender::new(0),
+            incarnation,
+        })
     }
 
     /// Identity of the log whose offsets these are.
@@ -66,7 +70,11 @@ impl ScoreBoard {
             for score in scores {
                 let score = Arc::new(score);
                 let before = board.newest.insert((score.model.clone(), score.cell), score.clone());
-                board.recent.push_back(ScoreChange { offset: next, score, before });
+                board.recent.push_back(ScoreChange {
+                    offset: next,
+                    score,
+                    before,
+                });
                 next += 1;
                 if board.recent.len() > RECENT_MAX {
                     board.recent.pop_front();
@@ -79,12 +87,18 @@ impl ScoreBoard {
 
     /// Notes how far time has come in the data.
     pub fn set_watermark_us(&self, watermark_us: i64) {
-        self.board.write().unwrap_or_else(std::sync::PoisonError::into_inner).watermark_us = watermark_us;
+        self.board
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .watermark_us = watermark_us;
     }
 
     /// How far time has come in the data, microseconds since 1970 UTC.
     pub fn watermark_us(&self) -> i64 {
-        self.board.read().unwrap_or_else(std::sync::PoisonError::into_inner).watermark_us
+        self.board
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .watermark_us
     }
 
     /// Told of every new offset.
@@ -139,7 +153,12 @@ mod tests {
     use super::*;
 
     fn score(cell: i64, value: f64) -> v1::Score {
-        v1::Score { model: "m".to_owned(), cell, score: value, ..v1::Score::default() }
+        v1::Score {
+            model: "m".to_owned(),
+            cell,
+            score: value,
+            ..v1::Score::default()
+        }
     }
 
     #[test]
@@ -147,11 +166,20 @@ mod tests {
         let board = ScoreBoard::new(1);
         board.publish(0, vec![score(1, 1.0), score(2, 2.0)]);
         board.publish(2, vec![score(1, 3.0)]);
-        let Changes::Found(changes, next) = board.changes(1, 10) else { panic!("too old") };
+        let Changes::Found(changes, next) = board.changes(1, 10) else {
+            panic!("too old")
+        };
         assert_eq!(changes.iter().map(|change| change.offset).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(next, 3);
-        assert!(changes[1].before.as_ref().is_some_and(|before| before.score.to_bits() == 1.0_f64.to_bits()));
-        let Changes::Found(none, next) = board.changes(3, 10) else { panic!("too old") };
+        assert!(
+            changes[1]
+                .before
+                .as_ref()
+                .is_some_and(|before| before.score.to_bits() == 1.0_f64.to_bits())
+        );
+        let Changes::Found(none, next) = board.changes(3, 10) else {
+            panic!("too old")
+        };
         assert!(none.is_empty());
         assert_eq!(next, 3);
     }
@@ -160,7 +188,9 @@ mod tests {
     fn a_limit_counts_cells_not_changes() {
         let board = ScoreBoard::new(1);
         board.publish(0, vec![score(1, 1.0), score(1, 2.0), score(2, 1.0), score(3, 1.0)]);
-        let Changes::Found(changes, next) = board.changes(0, 2) else { panic!("too old") };
+        let Changes::Found(changes, next) = board.changes(0, 2) else {
+            panic!("too old")
+        };
         assert_eq!(changes.len(), 3);
         assert_eq!(next, 3);
     }

@@ -66,7 +66,10 @@ pub struct EngineOptions {
 
 impl std::fmt::Debug for EngineOptions {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("EngineOptions").field("models", &self.models.len()).finish_non_exhaustive()
+        formatter
+            .debug_struct("EngineOptions")
+            .field("models", &self.models.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -86,8 +89,14 @@ impl RiskEngine {
     /// Reads back what was published and what the cells hold.
     pub async fn open(log: Arc<dyn EventLog>, options: EngineOptions) -> Result<Self, EngineError> {
         let board = ScoreBoard::new(log.incarnation());
-        let mut engine =
-            Self { log, options, board, live: LiveCells::default(), frozen: BTreeMap::new(), input_offset: 0 };
+        let mut engine = Self {
+            log,
+            options,
+            board,
+            live: LiveCells::default(),
+            frozen: BTreeMap::new(),
+            input_offset: 0,
+        };
         engine.read_scores().await?;
         let changed = engine.read_cells().await?;
         engine.rescore(changed).await?;
@@ -147,20 +156,28 @@ impl RiskEngine {
     }
 
     async fn rescore(&mut self, changed: BTreeSet<i64>) -> Result<(), EngineError> {
-        let Some(watermark_us) = self.live.watermark_us() else { return Ok(()) };
+        let Some(watermark_us) = self.live.watermark_us() else {
+            return Ok(());
+        };
         let window_end_us = next_midnight_us(&self.options.zone, watermark_us);
         for model in self.options.models.clone() {
-            let failed = |source| EngineError::Model { model: model.name().to_owned(), source };
-            let stale = self.frozen.get(model.name()).is_none_or(|frozen| {
-                frozen.window_end_us != window_end_us || moved(frozen.total, self.live.total())
-            });
+            let failed = |source| EngineError::Model {
+                model: model.name().to_owned(),
+                source,
+            };
+            let stale = self
+                .frozen
+                .get(model.name())
+                .is_none_or(|frozen| frozen.window_end_us != window_end_us || moved(frozen.total, self.live.total()));
             let mut cells = changed.clone();
             if stale {
                 let frozen = model.freeze(&self.live, window_end_us).map_err(failed)?;
                 self.frozen.insert(model.name().to_owned(), frozen);
                 cells.extend(self.live.cells());
             }
-            let Some(frozen) = self.frozen.get(model.name()) else { continue };
+            let Some(frozen) = self.frozen.get(model.name()) else {
+                continue;
+            };
             let scores = model.score(&self.live, &cells, frozen).map_err(failed)?;
             let fresh = scores.into_iter().filter(|score| self.differs(score)).collect();
             self.publish(fresh).await?;

@@ -93,7 +93,11 @@ impl CellExpression {
         let result_schema = Arc::new(Schema::new(fields));
         let df_schema = DFSchema::try_from(result_schema.as_ref().clone())?;
         let result = context.create_physical_expr(rewritten.data, &df_schema)?;
-        Ok(Self { aggregates, result, result_schema })
+        Ok(Self {
+            aggregates,
+            result,
+            result_schema,
+        })
     }
 
     /// The value per cell, over the rows for which `keep` holds and whose hour is in `[start_us, end_us)`.
@@ -117,7 +121,9 @@ impl CellExpression {
             if !keep.value(row) || hour < start_us || hour >= end_us {
                 continue;
             }
-            let sums = groups.entry(cells.value(row)).or_insert_with(|| vec![None; self.aggregates.len()]);
+            let sums = groups
+                .entry(cells.value(row))
+                .or_insert_with(|| vec![None; self.aggregates.len()]);
             for ((sum, aggregate), (values, filter)) in sums.iter_mut().zip(&self.aggregates).zip(&columns) {
                 if filter.as_ref().is_none_or(|filter| filter.value(row)) {
                     aggregate.fold.add(sum, values.as_ref().map(|values| (values, row)));
@@ -137,7 +143,12 @@ impl CellExpression {
             .enumerate()
             .map(|(index, aggregate)| {
                 let empty = (aggregate.fold == Fold::Count).then_some(0.0);
-                Arc::new(groups.values().map(|sums| sums[index].or(empty)).collect::<Float64Array>()) as _
+                Arc::new(
+                    groups
+                        .values()
+                        .map(|sums| sums[index].or(empty))
+                        .collect::<Float64Array>(),
+                ) as _
             })
             .collect();
         let sums = RecordBatch::try_new(self.result_schema.clone(), columns)?;
@@ -168,7 +179,11 @@ impl Aggregate {
             }
             None => None,
         };
-        let filter = self.filter.as_ref().map(|filter| evaluate_condition(filter, batch)).transpose()?;
+        let filter = self
+            .filter
+            .as_ref()
+            .map(|filter| evaluate_condition(filter, batch))
+            .transpose()?;
         Ok((values, filter))
     }
 }
@@ -218,7 +233,9 @@ fn compile_aggregate(
         }
     };
     if function.params.distinct || !function.params.order_by.is_empty() {
-        return Err(DataFusionError::Plan("a factor's aggregate cannot be DISTINCT or ordered".to_owned()));
+        return Err(DataFusionError::Plan(
+            "a factor's aggregate cannot be DISTINCT or ordered".to_owned(),
+        ));
     }
     let compile = |expression: Expr| context.create_physical_expr(expression, schema);
     let argument = match function.params.args.as_slice() {
@@ -226,9 +243,18 @@ fn compile_aggregate(
         #[expect(deprecated, reason = "count(*) is still parsed to this")]
         [Expr::Wildcard { .. }] => None,
         [argument] => Some(compile(argument.clone())?),
-        _ => return Err(DataFusionError::Plan("a factor's aggregate takes one argument".to_owned())),
+        _ => {
+            return Err(DataFusionError::Plan(
+                "a factor's aggregate takes one argument".to_owned(),
+            ));
+        }
     };
-    let filter = function.params.filter.as_ref().map(|filter| compile((**filter).clone())).transpose()?;
+    let filter = function
+        .params
+        .filter
+        .as_ref()
+        .map(|filter| compile((**filter).clone()))
+        .transpose()?;
     Ok(Aggregate { fold, argument, filter })
 }
 
@@ -238,5 +264,9 @@ fn evaluate_condition(condition: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) ->
         scalar @ ColumnarValue::Scalar(_) => scalar.into_array(batch.num_rows())?,
     };
     let values = cast(&values, &DataType::Boolean)?;
-    Ok(values.as_boolean().iter().map(|holds| Some(holds == Some(true))).collect())
+    Ok(values
+        .as_boolean()
+        .iter()
+        .map(|holds| Some(holds == Some(true)))
+        .collect())
 }

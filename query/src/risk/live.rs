@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ahash::AHashMap;
-use arrow::array::{
-    ArrayRef, BooleanBuilder, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
-};
+use arrow::array::{ArrayRef, BooleanBuilder, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder};
 use shiyu_schemas::code::Code as _;
 use shiyu_schemas::place::cell::Cell;
 use shiyu_schemas::table::CELL_CHANGES;
@@ -133,7 +131,15 @@ impl LiveCells {
             .filter(|(_, row)| row.hour_us >= start_us && row.hour_us < end_us)
             .collect();
         rows.sort_by_key(|(cell, row)| {
-            (*cell, row.hour_us, self.category(row), row.day_only, row.channel, row.origin, row.precision)
+            (
+                *cell,
+                row.hour_us,
+                self.category(row),
+                row.day_only,
+                row.channel,
+                row.origin,
+                row.precision,
+            )
         });
         self.to_batch(&rows)
     }
@@ -160,8 +166,11 @@ impl LiveCells {
                 builder.append_value(value);
             }
         }
-        let mut columns: Vec<ArrayRef> =
-            vec![Arc::new(cell.finish()), Arc::new(hour.finish()), Arc::new(day_only.finish())];
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(cell.finish()),
+            Arc::new(hour.finish()),
+            Arc::new(day_only.finish()),
+        ];
         columns.extend(texts.iter_mut().map(|builder| Arc::new(builder.finish()) as ArrayRef));
         columns.extend(numbers.iter_mut().map(|builder| Arc::new(builder.finish()) as ArrayRef));
         RecordBatch::try_new(CELL_CHANGES.schema(), columns).expect("the columns are those of the shape")
@@ -200,7 +209,13 @@ pub(crate) mod tests {
 
     pub(crate) fn epoch(epoch: u64, changes: Vec<v1::CellChange>) -> v1::CellChanges {
         let watermark_us = changes.iter().map(|change| change.hour_us).max().unwrap_or_default();
-        v1::CellChanges { partition: 0, incarnation: 1, epoch, changes, watermark_us }
+        v1::CellChanges {
+            partition: 0,
+            incarnation: 1,
+            epoch,
+            changes,
+            watermark_us,
+        }
     }
 
     #[test]

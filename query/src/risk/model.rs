@@ -88,12 +88,21 @@ impl CompiledModel {
 
     /// Length of everything the model looks at, back from the window's end, microseconds.
     pub fn reach_us(&self) -> i64 {
-        self.factors.iter().map(|factor| factor.reach_days() * DAY_US).max().unwrap_or(DAY_US)
+        self.factors
+            .iter()
+            .map(|factor| factor.reach_days() * DAY_US)
+            .max()
+            .unwrap_or(DAY_US)
     }
 
     /// Length of the longest factor window, microseconds.
     pub fn window_us(&self) -> i64 {
-        self.model.factors.iter().map(|factor| i64::from(factor.window_days) * DAY_US).max().unwrap_or(DAY_US)
+        self.model
+            .factors
+            .iter()
+            .map(|factor| i64::from(factor.window_days) * DAY_US)
+            .max()
+            .unwrap_or(DAY_US)
     }
 
     /// Freezes what the window ending at `window_end_us` needs of the whole city.
@@ -104,7 +113,10 @@ impl CompiledModel {
             .factors
             .iter()
             .map(|factor| match &factor.factor.transform {
-                Transform::Rate { exposure, full_percentile } => {
+                Transform::Rate {
+                    exposure,
+                    full_percentile,
+                } => {
                     let values = factor.values(&factor.value, &batch, &keep, window_end_us, 0)?;
                     let inputs = transform::rate_inputs(&values, |cell| exposure_of(exposure, cell));
                     Ok(Some(RatePrior::fit(&inputs, *full_percentile)))
@@ -112,17 +124,26 @@ impl CompiledModel {
                 _ => Ok(None),
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(Frozen { priors, total: live.total(), window_end_us })
+        Ok(Frozen {
+            priors,
+            total: live.total(),
+            window_end_us,
+        })
     }
 
     /// Scores of the given cells (resolution 9; scored are their parents at the model's resolution), in order of cell.
     /// A cell without rows scores 0.
     pub fn score(&self, live: &LiveCells, cells: &BTreeSet<i64>, frozen: &Frozen) -> Result<Vec<v1::Score>> {
-        let targets: BTreeSet<i64> = cells.iter().map(|&cell| parent_of(cell, self.model.resolution)).collect();
+        let targets: BTreeSet<i64> = cells
+            .iter()
+            .map(|&cell| parent_of(cell, self.model.resolution))
+            .collect();
         let members: Vec<i64> = if self.model.resolution >= 9 {
             targets.iter().copied().collect()
         } else {
-            live.cells().filter(|&cell| targets.contains(&parent_of(cell, self.model.resolution))).collect()
+            live.cells()
+                .filter(|&cell| targets.contains(&parent_of(cell, self.model.resolution)))
+                .collect()
         };
         let batch = self.batch(live, members.into_iter(), frozen.window_end_us);
         let keep = self.rows.evaluate(&batch)?;
@@ -136,8 +157,10 @@ impl CompiledModel {
         Ok(targets
             .into_iter()
             .map(|cell| {
-                let inputs: Vec<FactorInput> =
-                    factors.iter().map(|inputs| inputs.get(&cell).copied().unwrap_or_default()).collect();
+                let inputs: Vec<FactorInput> = factors
+                    .iter()
+                    .map(|inputs| inputs.get(&cell).copied().unwrap_or_default())
+                    .collect();
                 self.score_of(cell, &inputs, counts.get(&cell).copied().unwrap_or_default(), frozen)
             })
             .collect())
@@ -150,7 +173,10 @@ impl CompiledModel {
             .zip(inputs)
             .enumerate()
             .map(|(index, (factor, input))| {
-                let input = FactorInput { exposure: factor.exposure(cell), ..*input };
+                let input = FactorInput {
+                    exposure: factor.exposure(cell),
+                    ..*input
+                };
                 let prior = frozen.priors.get(index).and_then(Option::as_ref);
                 let (value, scaled) = if count > 0.0 {
                     transform::apply(&factor.factor.transform, input, prior)
@@ -192,7 +218,12 @@ impl CompiledModel {
     }
 
     fn batch(&self, live: &LiveCells, cells: impl Iterator<Item = i64>, window_end_us: i64) -> RecordBatch {
-        live.batch(cells, self.model.resolution, window_end_us - self.reach_us(), window_end_us)
+        live.batch(
+            cells,
+            self.model.resolution,
+            window_end_us - self.reach_us(),
+            window_end_us,
+        )
     }
 }
 
@@ -267,7 +298,11 @@ fn compile_factor(factor: &Factor, context: &SessionContext, schema: &DFSchema) 
         _ => None,
     };
     Ok(CompiledFactor {
-        filter: factor.filter.as_ref().map(|filter| CellCondition::compile(filter, context, schema)).transpose()?,
+        filter: factor
+            .filter
+            .as_ref()
+            .map(|filter| CellCondition::compile(filter, context, schema))
+            .transpose()?,
         value: CellExpression::compile(&factor.value, context, schema)?,
         whole,
         factor: factor.clone(),
@@ -305,26 +340,50 @@ mod tests {
             min_count: 2,
             rows: "origin in ('citizen', 'device')".to_owned(),
             factors: vec![
-                factor("cases", "sum(count)", Transform::Rate { exposure: "cell".to_owned(), full_percentile: 100.0 }),
+                factor(
+                    "cases",
+                    "sum(count)",
+                    Transform::Rate {
+                        exposure: "cell".to_owned(),
+                        full_percentile: 100.0,
+                    },
+                ),
                 factor(
                     "open",
                     "sum(open)",
-                    Transform::Share { of: "sum(count)".to_owned(), prior_count: 0.0, full: 1.0 },
+                    Transform::Share {
+                        of: "sum(count)".to_owned(),
+                        prior_count: 0.0,
+                        full: 1.0,
+                    },
                 ),
-                factor("severity", "sum(severity) / nullif(sum(count), 0)", Transform::Linear { full: 5.0 }),
+                factor(
+                    "severity",
+                    "sum(severity) / nullif(sum(count), 0)",
+                    Transform::Linear { full: 5.0 },
+                ),
             ],
             levels: [20.0, 40.0, 60.0, 80.0],
         }
     }
 
     fn neighbours() -> Vec<i64> {
-        Cell::from_i64(CELL).unwrap().index().grid_disk::<Vec<_>>(1).into_iter().map(|cell| u64::from(cell) as i64).collect()
+        Cell::from_i64(CELL)
+            .unwrap()
+            .index()
+            .grid_disk::<Vec<_>>(1)
+            .into_iter()
+            .map(|cell| u64::from(cell) as i64)
+            .collect()
     }
 
     fn live() -> LiveCells {
         let mut live = LiveCells::default();
-        let changes =
-            neighbours().into_iter().enumerate().map(|(index, cell)| change(cell, 100, index as i64 + 1)).collect();
+        let changes = neighbours()
+            .into_iter()
+            .enumerate()
+            .map(|(index, cell)| change(cell, 100, index as i64 + 1))
+            .collect();
         live.apply(&epoch(1, changes));
         live
     }

@@ -27,15 +27,25 @@ impl RatePrior {
         let count: f64 = cells.iter().map(|(observed, _)| observed).sum();
         let exposure: f64 = cells.iter().map(|(_, exposure)| exposure).sum();
         if cells.len() < 2 || count <= 0.0 || exposure <= 0.0 {
-            return Self { exposure: 0.0, count: 0.0, full: 1.0 };
+            return Self {
+                exposure: 0.0,
+                count: 0.0,
+                full: 1.0,
+            };
         }
         let (alpha, nu) = fixed_point(cells, count / exposure);
-        let mut rates: Vec<f64> =
-            cells.iter().map(|(observed, exposure)| (observed + nu) / (exposure + alpha)).collect();
+        let mut rates: Vec<f64> = cells
+            .iter()
+            .map(|(observed, exposure)| (observed + nu) / (exposure + alpha))
+            .collect();
         rates.sort_by(f64::total_cmp);
         let rank = (full_percentile.clamp(0.0, 100.0) / 100.0 * (rates.len() - 1) as f64).round() as usize;
         let full = rates[rank];
-        Self { exposure: alpha, count: nu, full: if full > 0.0 { full } else { 1.0 } }
+        Self {
+            exposure: alpha,
+            count: nu,
+            full: if full > 0.0 { full } else { 1.0 },
+        }
     }
 
     /// The shrunken rate of one cell.
@@ -47,7 +57,10 @@ impl RatePrior {
 fn fixed_point(cells: &[(f64, f64)], crude: f64) -> (f64, f64) {
     let (mut alpha, mut nu) = (0.0, 0.0);
     for _ in 0..ITERATIONS_MAX {
-        let rates: Vec<f64> = cells.iter().map(|(observed, exposure)| (observed + nu) / (exposure + alpha)).collect();
+        let rates: Vec<f64> = cells
+            .iter()
+            .map(|(observed, exposure)| (observed + nu) / (exposure + alpha))
+            .collect();
         let mean = rates.iter().sum::<f64>() / rates.len() as f64;
         let variance = rates
             .iter()
@@ -85,7 +98,11 @@ pub struct FactorInput {
 pub fn apply(transform: &Transform, input: FactorInput, prior: Option<&RatePrior>) -> (f64, f64) {
     let (raw, scaled) = match transform {
         Transform::Rate { .. } => {
-            let prior = prior.copied().unwrap_or(RatePrior { exposure: 0.0, count: 0.0, full: 1.0 });
+            let prior = prior.copied().unwrap_or(RatePrior {
+                exposure: 0.0,
+                count: 0.0,
+                full: 1.0,
+            });
             if input.value <= 0.0 {
                 // A cell without cases has no points, whatever the prior expects of it.
                 (0.0, 0.0)
@@ -105,7 +122,11 @@ pub fn apply(transform: &Transform, input: FactorInput, prior: Option<&RatePrior
         }
         Transform::Linear { full } => (input.value, input.value / full),
     };
-    let scaled = if scaled.is_finite() { scaled.clamp(0.0, 1.0) } else { 0.0 };
+    let scaled = if scaled.is_finite() {
+        scaled.clamp(0.0, 1.0)
+    } else {
+        0.0
+    };
     (raw, scaled)
 }
 
@@ -131,17 +152,36 @@ mod tests {
 
     #[test]
     fn no_cases_give_no_points() {
-        let transform = Transform::Rate { exposure: "cell".to_owned(), full_percentile: 99.0 };
+        let transform = Transform::Rate {
+            exposure: "cell".to_owned(),
+            full_percentile: 99.0,
+        };
         let prior = RatePrior::fit(&[(1.0, 1.0), (5.0, 1.0), (9.0, 1.0)], 99.0);
-        let input = FactorInput { value: 0.0, reference: 0.0, exposure: 1.0 };
+        let input = FactorInput {
+            value: 0.0,
+            reference: 0.0,
+            exposure: 1.0,
+        };
         assert_eq!(apply(&transform, input, Some(&prior)), (0.0, 0.0));
     }
 
     #[test]
     fn small_counts_make_no_trend() {
-        let transform = Transform::Trend { baseline_windows: 4, prior_count: 5.0, full: 3.0 };
-        let small = FactorInput { value: 2.0, reference: 0.0, exposure: 1.0 };
-        let large = FactorInput { value: 60.0, reference: 15.0, exposure: 1.0 };
+        let transform = Transform::Trend {
+            baseline_windows: 4,
+            prior_count: 5.0,
+            full: 3.0,
+        };
+        let small = FactorInput {
+            value: 2.0,
+            reference: 0.0,
+            exposure: 1.0,
+        };
+        let large = FactorInput {
+            value: 60.0,
+            reference: 15.0,
+            exposure: 1.0,
+        };
         assert!(apply(&transform, small, None).1 < 0.25);
         assert!(apply(&transform, large, None).1 > 0.99);
     }

@@ -37,7 +37,9 @@ impl CellFilter {
                     if cell.resolution() == resolution {
                         Ok(cell.to_i64())
                     } else {
-                        Err(Status::invalid_argument(format!("cell \"{text}\" is not of resolution {resolution}")))
+                        Err(Status::invalid_argument(format!(
+                            "cell \"{text}\" is not of resolution {resolution}"
+                        )))
                     }
                 })
                 .collect::<Result<BTreeSet<_>, _>>()
@@ -52,15 +54,17 @@ impl CellFilter {
                 if found {
                     Ok(Self::Cells(cells))
                 } else {
-                    Err(Status::not_found(format!("no area \"{}\" of level \"{}\"", name.code, name.level)))
+                    Err(Status::not_found(format!(
+                        "no area \"{}\" of level \"{}\"",
+                        name.code, name.level
+                    )))
                 }
             }
             v1::place_filter::Place::Box(bounds) => {
                 if !(bounds.south < bounds.north && bounds.west < bounds.east) {
                     return Err(Status::invalid_argument("box: south < north and west < east"));
                 }
-                let rectangle =
-                    geo::Rect::new((bounds.west, bounds.south), (bounds.east, bounds.north)).to_polygon();
+                let rectangle = geo::Rect::new((bounds.west, bounds.south), (bounds.east, bounds.north)).to_polygon();
                 let mut cells = BTreeSet::new();
                 cover(std::iter::once(rectangle), resolution, &mut cells)?;
                 Ok(Self::Cells(cells))
@@ -85,12 +89,16 @@ fn cover(
     let resolution = h3o::Resolution::try_from(resolution)
         .map_err(|_invalid| Status::invalid_argument("resolution must be 0 to 15"))?;
     for polygon in polygons {
-        let mut tiler = TilerBuilder::new(resolution).containment_mode(ContainmentMode::Covers).build();
+        let mut tiler = TilerBuilder::new(resolution)
+            .containment_mode(ContainmentMode::Covers)
+            .build();
         tiler
             .add(polygon)
             .map_err(|error| Status::invalid_argument(format!("the place has no usable shape: {error}")))?;
         if tiler.coverage_size_hint() > CELLS_MAX {
-            return Err(Status::invalid_argument(format!("the place has more than {CELLS_MAX} cells")));
+            return Err(Status::invalid_argument(format!(
+                "the place has more than {CELLS_MAX} cells"
+            )));
         }
         cells.extend(tiler.into_coverage().map(|cell| u64::from(cell) as i64));
     }

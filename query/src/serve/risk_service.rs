@@ -50,12 +50,20 @@ impl RiskServer {
         };
         let Some(model) = model else {
             let known: Vec<&str> = self.city.models.iter().map(|model| model.model.as_str()).collect();
-            return Err(Status::not_found(format!("no such model; there are: {}", known.join(", "))));
+            return Err(Status::not_found(format!(
+                "no such model; there are: {}",
+                known.join(", ")
+            )));
         };
         let resolution = match u8::try_from(resolution) {
             Ok(0) => model.resolution,
             Ok(resolution) if (5..=model.resolution).contains(&resolution) => resolution,
-            _ => return Err(Status::invalid_argument(format!("resolution must be 5 to {}", model.resolution))),
+            _ => {
+                return Err(Status::invalid_argument(format!(
+                    "resolution must be 5 to {}",
+                    model.resolution
+                )));
+            }
         };
         Ok(View {
             model: model.model.clone(),
@@ -90,7 +98,11 @@ impl View {
     /// The scores to show out of all of the model's: themselves, or per parent its highest child's.
     fn scores(&self, all: &[Arc<v1::Score>]) -> Vec<v1::Score> {
         if !self.is_coarser() {
-            return all.iter().filter(|score| self.shows(score)).map(|score| v1::Score::clone(score)).collect();
+            return all
+                .iter()
+                .filter(|score| self.shows(score))
+                .map(|score| v1::Score::clone(score))
+                .collect();
         }
         let mut parents: BTreeMap<i64, &Arc<v1::Score>> = BTreeMap::new();
         for score in all {
@@ -101,14 +113,21 @@ impl View {
         }
         parents
             .into_iter()
-            .map(|(cell, highest)| v1::Score { cell, ..v1::Score::clone(highest) })
+            .map(|(cell, highest)| v1::Score {
+                cell,
+                ..v1::Score::clone(highest)
+            })
             .filter(|score| self.shows(score))
             .collect()
     }
 
     /// What changes mean for a subscriber that has everything before them.
     fn delta(&self, changes: &[ScoreChange], board: &ScoreBoard) -> v1::Delta {
-        if self.is_coarser() { self.coarse_delta(changes, board) } else { self.fine_delta(changes) }
+        if self.is_coarser() {
+            self.coarse_delta(changes, board)
+        } else {
+            self.fine_delta(changes)
+        }
     }
 
     fn fine_delta(&self, changes: &[ScoreChange]) -> v1::Delta {
@@ -140,11 +159,16 @@ impl View {
             return v1::Delta::default();
         }
         let (all, _) = board.snapshot(&self.model);
-        let children: Vec<_> =
-            all.into_iter().filter(|score| touched.contains(&parent_of(score.cell, self.resolution))).collect();
+        let children: Vec<_> = all
+            .into_iter()
+            .filter(|score| touched.contains(&parent_of(score.cell, self.resolution)))
+            .collect();
         let changed = self.scores(&children);
         let shown: std::collections::BTreeSet<i64> = changed.iter().map(|score| score.cell).collect();
-        v1::Delta { changed, removed: touched.into_iter().filter(|cell| !shown.contains(cell)).collect() }
+        v1::Delta {
+            changed,
+            removed: touched.into_iter().filter(|cell| !shown.contains(cell)).collect(),
+        }
     }
 }
 
@@ -160,9 +184,11 @@ impl Token {
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-').map(|part| u64::from_str_radix(part, 16));
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(Ok(incarnation)), Some(Ok(offset)), Some(Ok(request)), None) => {
-                Some(Self { incarnation, offset, request })
-            }
+            (Some(Ok(incarnation)), Some(Ok(offset)), Some(Ok(request)), None) => Some(Self {
+                incarnation,
+                offset,
+                request,
+            }),
             _ => None,
         }
     }
@@ -170,12 +196,19 @@ impl Token {
 
 impl std::fmt::Display for Token {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "{:016x}-{:x}-{:016x}", self.incarnation, self.offset, self.request)
+        write!(
+            formatter,
+            "{:016x}-{:x}-{:016x}",
+            self.incarnation, self.offset, self.request
+        )
     }
 }
 
 fn request_hash(request: &v1::SubscribeRiskRequest) -> u64 {
-    let bare = v1::SubscribeRiskRequest { resume_token: String::new(), ..request.clone() };
+    let bare = v1::SubscribeRiskRequest {
+        resume_token: String::new(),
+        ..request.clone()
+    };
     xxhash_rust::xxh3::xxh3_64(&bare.encode_to_vec())
 }
 
@@ -183,12 +216,14 @@ type SubscribeStream = Pin<Box<dyn Stream<Item = Result<v1::SubscribeRiskRespons
 
 #[tonic::async_trait]
 impl RiskService for RiskServer {
-    async fn get_risk(
-        &self,
-        request: Request<v1::GetRiskRequest>,
-    ) -> Result<Response<v1::GetRiskResponse>, Status> {
+    async fn get_risk(&self, request: Request<v1::GetRiskRequest>) -> Result<Response<v1::GetRiskResponse>, Status> {
         let request = request.into_inner();
-        let view = self.view(&request.model, request.r#where.as_ref(), request.resolution, request.min_level)?;
+        let view = self.view(
+            &request.model,
+            request.r#where.as_ref(),
+            request.resolution,
+            request.min_level,
+        )?;
         let subscription = v1::SubscribeRiskRequest {
             model: request.model.clone(),
             r#where: request.r#where.clone(),
@@ -201,10 +236,20 @@ impl RiskService for RiskServer {
         } else {
             (self.scores_at(&view.model, request.at_us).await?, 0)
         };
-        let token =
-            Token { incarnation: self.board.incarnation(), offset, request: request_hash(&subscription) };
-        let resume_token = if request.at_us == 0 { token.to_string() } else { String::new() };
-        Ok(Response::new(v1::GetRiskResponse { scores: view.scores(&all), resume_token }))
+        let token = Token {
+            incarnation: self.board.incarnation(),
+            offset,
+            request: request_hash(&subscription),
+        };
+        let resume_token = if request.at_us == 0 {
+            token.to_string()
+        } else {
+            String::new()
+        };
+        Ok(Response::new(v1::GetRiskResponse {
+            scores: view.scores(&all),
+            resume_token,
+        }))
     }
 
     type SubscribeRiskStream = SubscribeStream;
@@ -214,7 +259,12 @@ impl RiskService for RiskServer {
         request: Request<v1::SubscribeRiskRequest>,
     ) -> Result<Response<SubscribeStream>, Status> {
         let request = request.into_inner();
-        let view = self.view(&request.model, request.r#where.as_ref(), request.resolution, request.min_level)?;
+        let view = self.view(
+            &request.model,
+            request.r#where.as_ref(),
+            request.resolution,
+            request.min_level,
+        )?;
         let request_hash = request_hash(&request);
         let resume = match request.resume_token.as_str() {
             "" => None,
@@ -228,7 +278,12 @@ impl RiskService for RiskServer {
         };
         // One message waits while one is being sent: behind that, updates are merged, not queued.
         let (sender, receiver) = mpsc::channel(1);
-        let subscription = Subscription { board: self.board.clone(), view, request_hash, sender };
+        let subscription = Subscription {
+            board: self.board.clone(),
+            view,
+            request_hash,
+            sender,
+        };
         tokio::spawn(subscription.run(resume));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
@@ -244,7 +299,12 @@ impl RiskServer {
         let (mut offset, end) = self.log.range(Topic::Scores, 0);
         let mut newest: BTreeMap<i64, Arc<v1::Score>> = BTreeMap::new();
         while offset < end {
-            for batch in self.log.read(Topic::Scores, 0, offset, HISTORY_READ_BYTES).await.map_err(failed)? {
+            for batch in self
+                .log
+                .read(Topic::Scores, 0, offset, HISTORY_READ_BYTES)
+                .await
+                .map_err(failed)?
+            {
                 for value in &batch.values {
                     let score = v1::Score::decode(value.as_ref())
                         .map_err(|error| Status::data_loss(format!("cannot decode a score: {error}")))?;
@@ -291,7 +351,8 @@ impl Subscription {
                     let delta = self.view.delta(&changes, &self.board);
                     offset = next;
                     if !delta.changed.is_empty() || !delta.removed.is_empty() {
-                        self.send(offset, v1::subscribe_risk_response::Step::Delta(delta)).await?;
+                        self.send(offset, v1::subscribe_risk_response::Step::Delta(delta))
+                            .await?;
                     }
                 }
                 Changes::Found(..) => {
@@ -318,25 +379,41 @@ impl Subscription {
         let (all, offset) = self.board.snapshot(&self.view.model);
         let scores = self.view.scores(&all);
         drop(all);
-        let parts: Vec<&[v1::Score]> =
-            if scores.is_empty() { vec![&[]] } else { scores.chunks(MESSAGE_CELLS_MAX).collect() };
+        let parts: Vec<&[v1::Score]> = if scores.is_empty() {
+            vec![&[]]
+        } else {
+            scores.chunks(MESSAGE_CELLS_MAX).collect()
+        };
         let last = parts.len() - 1;
         for (index, part) in parts.into_iter().enumerate() {
-            let snapshot =
-                v1::Snapshot { scores: part.to_vec(), first: index == 0, last: index == last, reset };
+            let snapshot = v1::Snapshot {
+                scores: part.to_vec(),
+                first: index == 0,
+                last: index == last,
+                reset,
+            };
             let token_offset = if index == last { offset } else { u64::MAX };
-            self.send(token_offset, v1::subscribe_risk_response::Step::Snapshot(snapshot)).await?;
+            self.send(token_offset, v1::subscribe_risk_response::Step::Snapshot(snapshot))
+                .await?;
         }
         Ok(offset)
     }
 
     async fn send(&self, offset: u64, step: v1::subscribe_risk_response::Step) -> Result<(), Gone> {
-        let message = v1::SubscribeRiskResponse { resume_token: self.token(offset), step: Some(step) };
+        let message = v1::SubscribeRiskResponse {
+            resume_token: self.token(offset),
+            step: Some(step),
+        };
         self.sender.send(Ok(message)).await.map_err(|_closed| Gone)
     }
 
     fn token(&self, offset: u64) -> String {
-        Token { incarnation: self.board.incarnation(), offset, request: self.request_hash }.to_string()
+        Token {
+            incarnation: self.board.incarnation(),
+            offset,
+            request: self.request_hash,
+        }
+        .to_string()
     }
 
     async fn end(&self, offset: u64) -> Result<(), Gone> {
@@ -354,7 +431,11 @@ mod tests {
 
     #[test]
     fn a_token_survives_its_text() {
-        let token = Token { incarnation: u64::MAX, offset: 12, request: 7 };
+        let token = Token {
+            incarnation: u64::MAX,
+            offset: 12,
+            request: 7,
+        };
         assert_eq!(Token::parse(&token.to_string()), Some(token));
         assert_eq!(Token::parse("zz-1-2"), None);
         assert_eq!(Token::parse("1-2-3-4"), None);
@@ -370,7 +451,13 @@ mod tests {
             filter: CellFilter::Everywhere,
         };
         let score = |value, level: v1::Level| {
-            Arc::new(v1::Score { model: "m".to_owned(), cell: 5, score: value, level: level.into(), ..v1::Score::default() })
+            Arc::new(v1::Score {
+                model: "m".to_owned(),
+                cell: 5,
+                score: value,
+                level: level.into(),
+                ..v1::Score::default()
+            })
         };
         let high = score(70.0, v1::Level::Orange);
         let low = score(1.0, v1::Level::Green);

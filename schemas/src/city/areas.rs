@@ -21,7 +21,12 @@ pub struct Layer {
 
 /// Reads a layer from `path`, the layer's file with its variables filled in.
 pub(super) fn read(files: &dyn FolderFiles, layer: &AreaLayer, path: &str) -> Result<Layer, String> {
-    let datum = layer.datum.as_deref().map(str::parse::<Datum>).transpose().map_err(|error| error.to_string())?;
+    let datum = layer
+        .datum
+        .as_deref()
+        .map(str::parse::<Datum>)
+        .transpose()
+        .map_err(|error| error.to_string())?;
     let file = AreaFile {
         level: &layer.level,
         code: &layer.code,
@@ -33,15 +38,23 @@ pub(super) fn read(files: &dyn FolderFiles, layer: &AreaLayer, path: &str) -> Re
         datum,
     };
     let bytes = files.read(path)?;
-    let is_shapefile = Path::new(path).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("shp"));
+    let is_shapefile = Path::new(path)
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("shp"));
     let (areas, reports) = if is_shapefile {
-        let beside = |extension: &str| {
-            files.read(&Path::new(path).with_extension(extension).to_string_lossy())
+        let beside = |extension: &str| files.read(&Path::new(path).with_extension(extension).to_string_lossy());
+        let text = |extension: &str| {
+            beside(extension)
+                .ok()
+                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         };
-        let text = |extension: &str| beside(extension).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         file.read_shapefile(&bytes, &beside("dbf")?, text("prj").as_deref(), text("cpg").as_deref())?
     } else {
         file.read_geojson(&bytes)?
     };
-    Ok(Layer { config: layer.clone(), index: Arc::new(AreaIndex::build(areas)), reports })
+    Ok(Layer {
+        config: layer.clone(),
+        index: Arc::new(AreaIndex::build(areas)),
+        reports,
+    })
 }

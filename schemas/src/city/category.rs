@@ -31,13 +31,19 @@ impl CategoryTree {
         let mut tree = Self::default();
         let mut lines = BTreeMap::new();
         for (line, row) in rows(file, text, &["code", "parent", "name", "name_zh", "severity"], errors) {
-            let [code, parent, name, name_zh, severity] = row.as_slice() else { continue };
+            let [code, parent, name, name_zh, severity] = row.as_slice() else {
+                continue;
+            };
             let severity = match severity.as_str() {
                 "" => 0,
-                text => text.parse().ok().filter(|severity| (1..=5).contains(severity)).unwrap_or_else(|| {
-                    errors.push(CityError::at(file, (line, 0), "severity must be 1 to 5, or empty"));
-                    0
-                }),
+                text => text
+                    .parse()
+                    .ok()
+                    .filter(|severity| (1..=5).contains(severity))
+                    .unwrap_or_else(|| {
+                        errors.push(CityError::at(file, (line, 0), "severity must be 1 to 5, or empty"));
+                        0
+                    }),
             };
             let category = Category {
                 code: code.clone(),
@@ -48,7 +54,11 @@ impl CategoryTree {
             };
             lines.insert(code.clone(), line);
             if tree.categories.insert(code.clone(), category).is_some() {
-                errors.push(CityError::at(file, (line, 0), format!("category \"{code}\" stands twice")));
+                errors.push(CityError::at(
+                    file,
+                    (line, 0),
+                    format!("category \"{code}\" stands twice"),
+                ));
             }
         }
         for (code, line) in &lines {
@@ -56,8 +66,11 @@ impl CategoryTree {
                 errors.push(CityError::at(file, (*line, 0), problem));
             }
         }
-        let severities: Vec<(String, u8)> =
-            tree.categories.keys().map(|code| (code.clone(), tree.inherited_severity(code))).collect();
+        let severities: Vec<(String, u8)> = tree
+            .categories
+            .keys()
+            .map(|code| (code.clone(), tree.inherited_severity(code)))
+            .collect();
         for (code, severity) in severities {
             if let Some(category) = tree.categories.get_mut(&code) {
                 category.severity = severity;
@@ -123,7 +136,11 @@ impl Crosswalk {
             let [source, code] = row.as_slice() else { continue };
             if tree.get(code).is_none() {
                 let hint = did_you_mean(code, tree.categories.keys().map(String::as_str));
-                errors.push(CityError::at(file, (line, 0), format!("the tree has no category \"{code}\"{hint}")));
+                errors.push(CityError::at(
+                    file,
+                    (line, 0),
+                    format!("the tree has no category \"{code}\"{hint}"),
+                ));
             }
             match source.strip_suffix('*') {
                 Some(prefix) => crosswalk.prefixes.push((prefix.to_owned(), code.clone())),
@@ -134,7 +151,9 @@ impl Crosswalk {
                 }
             }
         }
-        crosswalk.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        crosswalk
+            .prefixes
+            .sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
         crosswalk
     }
 
@@ -143,7 +162,12 @@ impl Crosswalk {
         let source = source.trim();
         self.exact
             .get(source)
-            .or_else(|| self.prefixes.iter().find(|(prefix, _)| source.starts_with(prefix)).map(|(_, code)| code))
+            .or_else(|| {
+                self.prefixes
+                    .iter()
+                    .find(|(prefix, _)| source.starts_with(prefix))
+                    .map(|(_, code)| code)
+            })
             .map(String::as_str)
     }
 }
@@ -151,11 +175,18 @@ impl Crosswalk {
 /// Rows of a CSV file with exactly this header, trimmed, with their lines. Quoted fields may hold commas and doubled quotes.
 fn rows(file: &str, text: &str, header: &[&str], errors: &mut Vec<CityError>) -> Vec<(u32, Vec<String>)> {
     let text = text.trim_start_matches('\u{feff}');
-    let mut lines = text.lines().enumerate().map(|(number, line)| (number as u32 + 1, fields(line)));
+    let mut lines = text
+        .lines()
+        .enumerate()
+        .map(|(number, line)| (number as u32 + 1, fields(line)));
     match lines.next() {
         Some((_, first)) if first == header => {}
         _ => {
-            errors.push(CityError::at(file, (1, 0), format!("the header must be \"{}\"", header.join(","))));
+            errors.push(CityError::at(
+                file,
+                (1, 0),
+                format!("the header must be \"{}\"", header.join(",")),
+            ));
             return Vec::new();
         }
     }
@@ -200,16 +231,25 @@ fn push(fields: &mut [String], character: char) {
 mod tests {
     use super::*;
 
-    const TREE: &str = "code,parent,name,name_zh,severity\nnoise,,Noise,噪声,2\nnoise.night,noise,\"Noise, at night\",夜间噪声,\n";
+    const TREE: &str =
+        "code,parent,name,name_zh,severity\nnoise,,Noise,噪声,2\nnoise.night,noise,\"Noise, at night\",夜间噪声,\n";
 
     #[test]
     fn severity_is_inherited_and_the_longest_prefix_wins() {
         let mut errors = Vec::new();
         let tree = CategoryTree::read("c.csv", TREE, &mut errors);
-        let walk = Crosswalk::read("w.csv", "source,code\n06*,noise\n0612*,noise.night\nX,noise\n", &tree, &mut errors);
+        let walk = Crosswalk::read(
+            "w.csv",
+            "source,code\n06*,noise\n0612*,noise.night\nX,noise\n",
+            &tree,
+            &mut errors,
+        );
         assert_eq!(errors, []);
         assert_eq!(tree.get("noise.night").map(|category| category.severity), Some(2));
-        assert_eq!(tree.get("noise.night").map(|category| category.name.as_str()), Some("Noise, at night"));
+        assert_eq!(
+            tree.get("noise.night").map(|category| category.name.as_str()),
+            Some("Noise, at night")
+        );
         assert_eq!(walk.map("061299"), Some("noise.night"));
         assert_eq!(walk.map("069999"), Some("noise"));
         assert_eq!(walk.map(" X "), Some("noise"));
@@ -223,9 +263,21 @@ mod tests {
         let tree = CategoryTree::read("c.csv", text, &mut errors);
         Crosswalk::read("w.csv", "source,code\nX,noice\n", &tree, &mut errors);
         let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        assert!(told.iter().any(|error| error.contains("c.csv:2") && error.contains("own ancestor")), "{told:?}");
-        assert!(told.iter().any(|error| error.contains("c.csv:4") && error.contains("did you mean \"noise\"?")), "{told:?}");
+        assert!(
+            told.iter()
+                .any(|error| error.contains("c.csv:2") && error.contains("own ancestor")),
+            "{told:?}"
+        );
+        assert!(
+            told.iter()
+                .any(|error| error.contains("c.csv:4") && error.contains("did you mean \"noise\"?")),
+            "{told:?}"
+        );
         assert!(told.iter().any(|error| error.contains("severity must be")), "{told:?}");
-        assert!(told.iter().any(|error| error.contains("w.csv:2") && error.contains("noise")), "{told:?}");
+        assert!(
+            told.iter()
+                .any(|error| error.contains("w.csv:2") && error.contains("noise")),
+            "{told:?}"
+        );
     }
 }

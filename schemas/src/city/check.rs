@@ -18,14 +18,18 @@ pub(super) struct Checker<'a> {
 
 impl Checker<'_> {
     fn tell(&mut self, key: &str, problem: impl Into<String>) {
-        self.errors.push(CityError::at(self.file, position_of(self.text, key), problem));
+        self.errors
+            .push(CityError::at(self.file, position_of(self.text, key), problem));
     }
 
     fn word<C: Code>(&mut self, key: &str, word: &str) {
         if C::from_word(word).is_none() {
             let known: Vec<&str> = C::ALL.iter().map(|(_, word)| *word).collect();
             let hint = did_you_mean(word, known.iter().copied());
-            self.tell(key, format!("unknown word \"{word}\"{hint} (there are: {})", known.join(", ")));
+            self.tell(
+                key,
+                format!("unknown word \"{word}\"{hint} (there are: {})", known.join(", ")),
+            );
         }
     }
 
@@ -34,7 +38,12 @@ impl Checker<'_> {
         if name.is_empty() || !name.chars().all(plain) {
             self.tell(key, format!("\"{name}\" must be lower-case letters, digits and _"));
         }
-        let stem = self.file.rsplit('/').next().and_then(|file| file.strip_suffix(".yaml")).unwrap_or_default();
+        let stem = self
+            .file
+            .rsplit('/')
+            .next()
+            .and_then(|file| file.strip_suffix(".yaml"))
+            .unwrap_or_default();
         if self.file.contains('/') && stem != name {
             self.tell(key, format!("\"{name}\" must be the file's name \"{stem}\""));
         }
@@ -48,13 +57,19 @@ impl Checker<'_> {
 
     fn zone(&mut self, key: &str, zone: &str) {
         if jiff::tz::TimeZone::get(zone).is_err() {
-            self.tell(key, format!("unknown time zone \"{zone}\"; write an IANA name such as Asia/Shanghai"));
+            self.tell(
+                key,
+                format!("unknown time zone \"{zone}\"; write an IANA name such as Asia/Shanghai"),
+            );
         }
     }
 
     fn admitted(&mut self, key: &str, name: &str) {
         if let Some(kind) = privacy::forbidden_kind(name) {
-            self.tell(key, format!("\"{name}\" is never admitted: it is a {kind}; shiyu knows places, not people"));
+            self.tell(
+                key,
+                format!("\"{name}\" is never admitted: it is a {kind}; shiyu knows places, not people"),
+            );
         }
     }
 
@@ -63,7 +78,10 @@ impl Checker<'_> {
         self.zone("zone", &config.zone);
         let [south, west, north, east] = config.bounds;
         if !(south < north && west < east && south >= -90.0 && north <= 90.0 && west >= -180.0 && east <= 180.0) {
-            self.tell("bounds", "bounds are [south, west, north, east] in degrees, south < north and west < east");
+            self.tell(
+                "bounds",
+                "bounds are [south, west, north, east] in degrees, south < north and west < east",
+            );
         }
         for layer in &config.areas {
             if let Some(datum) = &layer.datum {
@@ -72,7 +90,10 @@ impl Checker<'_> {
             if let Some(parent) = &layer.parent_level
                 && !config.areas.iter().any(|other| other.level == *parent)
             {
-                self.tell("areas", format!("level \"{}\" has the unknown parent level \"{parent}\"", layer.level));
+                self.tell(
+                    "areas",
+                    format!("level \"{}\" has the unknown parent level \"{parent}\"", layer.level),
+                );
             }
         }
     }
@@ -84,7 +105,9 @@ impl Checker<'_> {
         for (index, column) in manifest.record.columns.iter().enumerate() {
             for name in std::iter::once(&column.name).chain(&column.also) {
                 self.admitted("record.columns", name);
-                let twice = manifest.record.columns[..index].iter().any(|other| other.name == *name || other.also.contains(name));
+                let twice = manifest.record.columns[..index]
+                    .iter()
+                    .any(|other| other.name == *name || other.also.contains(name));
                 if twice {
                     self.tell("record.columns", format!("column \"{name}\" stands twice"));
                 }
@@ -123,7 +146,10 @@ impl Checker<'_> {
         }
         for date in &clock.junk {
             if date.parse::<jiff::civil::Date>().is_err() {
-                self.tell(&format!("{key}.junk"), format!("\"{date}\" is no date; write it as YYYY-MM-DD"));
+                self.tell(
+                    &format!("{key}.junk"),
+                    format!("\"{date}\" is no date; write it as YYYY-MM-DD"),
+                );
             }
         }
     }
@@ -148,17 +174,23 @@ impl Checker<'_> {
                 self.tell("factors", told("window_days must be 1 to 3660"));
             }
             let sane = match &factor.transform {
-                Transform::Rate { exposure, full_percentile } => {
-                    ["area_km2", "cell"].contains(&exposure.as_str()) && (0.0..=100.0).contains(full_percentile)
-                }
-                Transform::Trend { baseline_windows, prior_count, full } => {
-                    *baseline_windows > 0 && *prior_count > 0.0 && *full > 1.0
-                }
+                Transform::Rate {
+                    exposure,
+                    full_percentile,
+                } => ["area_km2", "cell"].contains(&exposure.as_str()) && (0.0..=100.0).contains(full_percentile),
+                Transform::Trend {
+                    baseline_windows,
+                    prior_count,
+                    full,
+                } => *baseline_windows > 0 && *prior_count > 0.0 && *full > 1.0,
                 Transform::Share { prior_count, full, .. } => *prior_count >= 0.0 && *full > 0.0,
                 Transform::Linear { full } => *full > 0.0,
             };
             if !sane {
-                self.tell("factors", told("its transform cannot work; see the doc comments of the model's format"));
+                self.tell(
+                    "factors",
+                    told("its transform cannot work; see the doc comments of the model's format"),
+                );
             }
         }
     }

@@ -18,12 +18,22 @@ pub struct CityError {
 impl CityError {
     /// A problem of a whole file.
     pub fn of_file(file: &str, problem: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), line: 0, column: 0, problem: problem.into() }
+        Self {
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+            problem: problem.into(),
+        }
     }
 
     /// A problem at a place `(line, column)`.
     pub fn at(file: &str, (line, column): (u32, u32), problem: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), line, column, problem: problem.into() }
+        Self {
+            file: file.to_owned(),
+            line,
+            column,
+            problem: problem.into(),
+        }
     }
 }
 

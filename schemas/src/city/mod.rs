@@ -85,13 +85,21 @@ pub struct City {
 impl City {
     /// Reads and checks a folder; all problems are told at once.
     pub fn load(files: &dyn FolderFiles, variables: &BTreeMap<String, String>) -> Result<Self, CityErrors> {
-        let mut loader = Loader { files, variables, errors: Vec::new(), warnings: Vec::new(), hash: 0 };
+        let mut loader = Loader {
+            files,
+            variables,
+            errors: Vec::new(),
+            warnings: Vec::new(),
+            hash: 0,
+        };
         let city = loader.load();
         loader.errors.sort();
         match city {
-            Some(city) if loader.errors.is_empty() => {
-                Ok(Self { warnings: loader.warnings, revision: loader.hash, ..city })
-            }
+            Some(city) if loader.errors.is_empty() => Ok(Self {
+                warnings: loader.warnings,
+                revision: loader.hash,
+                ..city
+            }),
             _ => Err(CityErrors(loader.errors)),
         }
     }
@@ -125,9 +133,9 @@ pub fn fill_variables(text: &str, variables: &BTreeMap<String, String>) -> Resul
         let Some((name, tail)) = after.split_once('}') else {
             return Err(format!("\"{text}\" has a ${{ without its }}"));
         };
-        let value = variables
-            .get(name)
-            .ok_or_else(|| format!("the variable {name} is not set; give --var {name}=… or set it in the environment"))?;
+        let value = variables.get(name).ok_or_else(|| {
+            format!("the variable {name} is not set; give --var {name}=… or set it in the environment")
+        })?;
         filled.push_str(before);
         filled.push_str(value);
         rest = tail;
@@ -147,12 +155,25 @@ struct Loader<'a> {
 impl Loader<'_> {
     fn load(&mut self) -> Option<City> {
         let (config_text, config) = self.yaml::<CityConfig>("city.yaml")?;
-        Checker { file: "city.yaml", text: &config_text, errors: &mut self.errors }.city(&config);
+        Checker {
+            file: "city.yaml",
+            text: &config_text,
+            errors: &mut self.errors,
+        }
+        .city(&config);
         let categories = Arc::new(self.tree(&config.categories));
         let feeds = self.feeds(&config, &categories);
         let models = self.models();
         let layers = self.layers(&config, &config_text);
-        Some(City { config, feeds, categories, layers, models, warnings: Vec::new(), revision: 0 })
+        Some(City {
+            config,
+            feeds,
+            categories,
+            layers,
+            models,
+            warnings: Vec::new(),
+            revision: 0,
+        })
     }
 
     fn text(&mut self, path: &str) -> Option<String> {
@@ -185,27 +206,45 @@ impl Loader<'_> {
 
     fn tree(&mut self, name: &str) -> CategoryTree {
         let path = format!("categories/{name}.csv");
-        let Some(text) = self.text(&path) else { return CategoryTree::default() };
+        let Some(text) = self.text(&path) else {
+            return CategoryTree::default();
+        };
         CategoryTree::read(&path, &text, &mut self.errors)
     }
 
     fn yaml_files(&self, folder: &str) -> Vec<String> {
         let names = self.files.list(folder);
-        names.into_iter().filter(|name| name.ends_with(".yaml")).map(|name| format!("{folder}/{name}")).collect()
+        names
+            .into_iter()
+            .filter(|name| name.ends_with(".yaml"))
+            .map(|name| format!("{folder}/{name}"))
+            .collect()
     }
 
     fn feeds(&mut self, config: &CityConfig, city_tree: &CategoryTree) -> Vec<Feed> {
         let mut feeds = Vec::new();
         for file in self.yaml_files("feeds") {
-            let Some((text, manifest)) = self.yaml::<FeedManifest>(&file) else { continue };
-            Checker { file: &file, text: &text, errors: &mut self.errors }.feed(&manifest);
+            let Some((text, manifest)) = self.yaml::<FeedManifest>(&file) else {
+                continue;
+            };
+            Checker {
+                file: &file,
+                text: &text,
+                errors: &mut self.errors,
+            }
+            .feed(&manifest);
             let name = manifest.categories.as_deref().unwrap_or(&config.categories);
             let path = format!("categories/{name}.{}.csv", manifest.feed);
             let crosswalk = match self.text(&path) {
                 Some(text) => Crosswalk::read(&path, &text, city_tree, &mut self.errors),
                 None => Crosswalk::default(),
             };
-            feeds.push(Feed { manifest, file, text, crosswalk: Arc::new(crosswalk) });
+            feeds.push(Feed {
+                manifest,
+                file,
+                text,
+                crosswalk: Arc::new(crosswalk),
+            });
         }
         feeds
     }
@@ -213,8 +252,15 @@ impl Loader<'_> {
     fn models(&mut self) -> Vec<RiskModel> {
         let mut models = Vec::new();
         for file in self.yaml_files("models") {
-            let Some((text, model)) = self.yaml::<RiskModel>(&file) else { continue };
-            Checker { file: &file, text: &text, errors: &mut self.errors }.model(&model);
+            let Some((text, model)) = self.yaml::<RiskModel>(&file) else {
+                continue;
+            };
+            Checker {
+                file: &file,
+                text: &text,
+                errors: &mut self.errors,
+            }
+            .model(&model);
             models.push(model);
         }
         models
@@ -226,25 +272,31 @@ impl Loader<'_> {
             let path = match fill_variables(&layer.file, self.variables) {
                 Ok(path) => path,
                 Err(problem) => {
-                    self.warnings.push(format!("level \"{}\" is left out: {problem}", layer.level));
+                    self.warnings
+                        .push(format!("level \"{}\" is left out: {problem}", layer.level));
                     continue;
                 }
             };
             match areas::read(self.files, layer, &path) {
                 Ok(read) => {
                     let told = read.reports.iter().map(|report| {
-                        format!("level \"{}\", area \"{}\": {}", layer.level, report.code, report.problem)
+                        format!(
+                            "level \"{}\", area \"{}\": {}",
+                            layer.level, report.code, report.problem
+                        )
                     });
                     self.warnings.extend(told);
                     layers.push(read);
                 }
                 // What lies outside the folder may be missing on this machine; what lies in it may not.
                 Err(problem) if layer.file.contains("${") => {
-                    self.warnings.push(format!("level \"{}\" is left out: {path}: {problem}", layer.level));
+                    self.warnings
+                        .push(format!("level \"{}\" is left out: {path}: {problem}", layer.level));
                 }
                 Err(problem) => {
                     let place = yaml::position_of(text, "areas");
-                    self.errors.push(CityError::at("city.yaml", place, format!("{path}: {problem}")));
+                    self.errors
+                        .push(CityError::at("city.yaml", place, format!("{path}: {problem}")));
                 }
             }
         }

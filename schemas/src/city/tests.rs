@@ -8,12 +8,19 @@ struct InMemory(BTreeMap<String, String>);
 
 impl FolderFiles for InMemory {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        self.0.get(path).map(|text| text.clone().into_bytes()).ok_or_else(|| "there is no such file".to_owned())
+        self.0
+            .get(path)
+            .map(|text| text.clone().into_bytes())
+            .ok_or_else(|| "there is no such file".to_owned())
     }
 
     fn list(&self, folder: &str) -> Vec<String> {
         let prefix = format!("{folder}/");
-        self.0.keys().filter_map(|path| path.strip_prefix(&prefix)).map(str::to_owned).collect()
+        self.0
+            .keys()
+            .filter_map(|path| path.strip_prefix(&prefix))
+            .map(str::to_owned)
+            .collect()
     }
 }
 
@@ -25,9 +32,12 @@ impl FolderFiles for OnDisk {
     }
 
     fn list(&self, folder: &str) -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(self.0.join(folder)) else { return Vec::new() };
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        let Ok(entries) = std::fs::read_dir(self.0.join(folder)) else {
+            return Vec::new();
+        };
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
         names.sort();
         names
     }
@@ -49,9 +59,15 @@ map:
 
 fn folder() -> BTreeMap<String, String> {
     [
-        ("city.yaml", "city: test\ntitle: Test\nzone: Asia/Shanghai\nbounds: [30, 110, 31, 111]\ncategories: city\n"),
+        (
+            "city.yaml",
+            "city: test\ntitle: Test\nzone: Asia/Shanghai\nbounds: [30, 110, 31, 111]\ncategories: city\n",
+        ),
         ("feeds/calls.yaml", FEED),
-        ("categories/city.csv", "code,parent,name,name_zh,severity\nnoise,,Noise,噪声,2\n"),
+        (
+            "categories/city.csv",
+            "code,parent,name,name_zh,severity\nnoise,,Noise,噪声,2\n",
+        ),
         ("categories/city.calls.csv", "source,code\nN,noise\n"),
     ]
     .map(|(path, text)| (path.to_owned(), text.to_owned()))
@@ -73,28 +89,48 @@ fn a_whole_folder_loads_and_its_hash_follows_its_files() {
     assert_eq!(city.feed("calls").unwrap().crosswalk.map("N"), Some("noise"));
     let mut other = folder();
     other.get_mut("city.yaml").unwrap().push_str("# changed\n");
-    assert_ne!(City::load(&InMemory(other), &BTreeMap::new()).unwrap().revision, city.revision);
+    assert_ne!(
+        City::load(&InMemory(other), &BTreeMap::new()).unwrap().revision,
+        city.revision
+    );
 }
 
 #[test]
 fn problems_name_file_line_column_and_remedy() {
     let error = errors_of("feeds/calls.yaml", "origin: citizen", "orign: citizen");
-    assert!(error.starts_with("feeds/calls.yaml:5:1: ") && error.contains("did you mean \"origin\"?"), "{error}");
+    assert!(
+        error.starts_with("feeds/calls.yaml:5:1: ") && error.contains("did you mean \"origin\"?"),
+        "{error}"
+    );
     let error = errors_of("feeds/calls.yaml", "channel: police", "channel: polise");
-    assert!(error.starts_with("feeds/calls.yaml:4:1: ") && error.contains("did you mean \"police\"?"), "{error}");
+    assert!(
+        error.starts_with("feeds/calls.yaml:4:1: ") && error.contains("did you mean \"police\"?"),
+        "{error}"
+    );
     let error = errors_of("city.yaml", "Asia/Shanghai", "Asia/Shanghia");
     assert!(error.starts_with("city.yaml:3:1: unknown time zone"), "{error}");
     let error = errors_of("categories/city.calls.csv", "N,noise", "N,noisy");
-    assert!(error.contains("city.calls.csv:2: the tree has no category \"noisy\"; did you mean \"noise\"?"), "{error}");
+    assert!(
+        error.contains("city.calls.csv:2: the tree has no category \"noisy\"; did you mean \"noise\"?"),
+        "{error}"
+    );
 }
 
 #[test]
 fn columns_about_people_do_not_load() {
     for name in ["caller_name", "手机号", "IMEI", "license_plate"] {
-        let error = errors_of("feeds/calls.yaml", "{ name: kind }", &format!("{{ name: kind }}, {{ name: {name} }}"));
+        let error = errors_of(
+            "feeds/calls.yaml",
+            "{ name: kind }",
+            &format!("{{ name: kind }}, {{ name: {name} }}"),
+        );
         assert!(error.contains("never admitted"), "{error}");
     }
-    let error = errors_of("feeds/calls.yaml", "  category: kind", "  category: kind\n  attributes: { household_score: kind }");
+    let error = errors_of(
+        "feeds/calls.yaml",
+        "  category: kind",
+        "  category: kind\n  attributes: { household_score: kind }",
+    );
     assert!(error.contains("household"), "{error}");
 }
 

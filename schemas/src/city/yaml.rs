@@ -7,7 +7,9 @@ use super::error::{CityError, did_you_mean};
 /// Reads one file.
 pub fn read<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, CityError> {
     serde_saphyr::from_str(text).map_err(|error| {
-        let place = error.location().map_or((0, 0), |location| (location.line() as u32, location.column() as u32));
+        let place = error
+            .location()
+            .map_or((0, 0), |location| (location.line() as u32, location.column() as u32));
         CityError::at(file, place, remedy(&error.without_snippet().to_string()))
     })
 }
@@ -34,13 +36,19 @@ pub fn position_of(text: &str, path: &str) -> (u32, u32) {
     for (number, line) in text.lines().enumerate() {
         let trimmed = line.trim_start();
         let indent = line.len() - trimmed.len();
-        let Some((key, rest)) = trimmed.split_once(':') else { continue };
+        let Some((key, rest)) = trimmed.split_once(':') else {
+            continue;
+        };
         if trimmed.starts_with('#') || key.contains(['"', '\'', '{', '[', ' ']) {
             continue;
         }
         open.retain(|(at, _)| *at < indent);
         open.push((indent, key));
-        let depth = open.iter().zip(&wanted).take_while(|((_, key), wanted)| key == *wanted).count();
+        let depth = open
+            .iter()
+            .zip(&wanted)
+            .take_while(|((_, key), wanted)| key == *wanted)
+            .count();
         if depth != open.len() || depth <= best.0 {
             continue;
         }
@@ -48,7 +56,10 @@ pub fn position_of(text: &str, path: &str) -> (u32, u32) {
         if let Some(inner) = wanted.get(depth)
             && let Some(column) = flow_key(rest, inner)
         {
-            best = (depth + 1, (number as u32 + 1, (indent + key.len() + 1 + column) as u32 + 1));
+            best = (
+                depth + 1,
+                (number as u32 + 1, (indent + key.len() + 1 + column) as u32 + 1),
+            );
         }
     }
     best.1
@@ -59,9 +70,9 @@ fn flow_key(rest: &str, key: &str) -> Option<usize> {
     if !rest.trim_start().starts_with('{') {
         return None;
     }
-    rest.match_indices(&format!("{key}:")).map(|(at, _)| at).find(|&at| {
-        rest[..at].ends_with([' ', '{', ','])
-    })
+    rest.match_indices(&format!("{key}:"))
+        .map(|(at, _)| at)
+        .find(|&at| rest[..at].ends_with([' ', '{', ',']))
 }
 
 #[cfg(test)]

@@ -20,7 +20,9 @@ pub struct CellError;
 impl Cell {
     /// A cell from its BIGINT.
     pub fn from_i64(value: i64) -> Result<Self, CellError> {
-        CellIndex::try_from(value as u64).map(Self).map_err(|_invalid| CellError)
+        CellIndex::try_from(value as u64)
+            .map(Self)
+            .map_err(|_invalid| CellError)
     }
 
     /// The cell as BIGINT.

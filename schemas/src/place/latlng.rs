@@ -60,7 +60,9 @@ mod tests {
 
     #[test]
     fn a_degree_of_latitude_is_111_kilometres() {
-        let distance = LatLng::new(30.0, 110.0).unwrap().haversine_m(LatLng::new(31.0, 110.0).unwrap());
+        let distance = LatLng::new(30.0, 110.0)
+            .unwrap()
+            .haversine_m(LatLng::new(31.0, 110.0).unwrap());
         assert!((distance - 111_195.0).abs() < 1.0, "{distance}");
     }
 }

@@ -48,7 +48,12 @@ impl Frame {
         }
         let payload = zstd::bulk::compress(&raw, COMPRESSION_LEVEL)?;
         let payload_crc = crc32c::crc32c(&payload);
-        Ok(Self { payload, raw_length: raw.len() as u32, records: records.len() as u32, payload_crc })
+        Ok(Self {
+            payload,
+            raw_length: raw.len() as u32,
+            records: records.len() as u32,
+            payload_crc,
+        })
     }
 
     /// Number of records.
@@ -120,7 +125,8 @@ impl Header {
         let raw = Bytes::from(zstd::bulk::decompress(payload, self.raw_length as usize).ok()?);
         let records = self.records as usize;
         let word = |at: usize| {
-            raw.get(at..at + 4).map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize)
+            raw.get(at..at + 4)
+                .map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize)
         };
         let mut keys = 0;
         for record in 0..records {
@@ -136,7 +142,10 @@ impl Header {
             values.push(raw.slice(start..end));
             start = end;
         }
-        Some(ReadBatch { first_offset: self.base_offset, values })
+        Some(ReadBatch {
+            first_offset: self.base_offset,
+            values,
+        })
     }
 }
 

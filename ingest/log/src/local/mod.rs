@@ -33,7 +33,11 @@ pub struct LocalLogOptions {
 
 impl Default for LocalLogOptions {
     fn default() -> Self {
-        Self { events_partitions: 2, segment_bytes: 256 << 20, batch_bytes_max: 64 << 20 }
+        Self {
+            events_partitions: 2,
+            segment_bytes: 256 << 20,
+            batch_bytes_max: 64 << 20,
+        }
     }
 }
 
@@ -48,12 +52,20 @@ pub struct LocalLog {
 impl LocalLog {
     /// Opens or makes the log in `folder`.
     pub fn open(folder: &Path, vfs: Arc<dyn Vfs>, options: LocalLogOptions) -> Result<Self, LogError> {
-        let failed = |source| LogError::Io { action: "open", path: folder.to_owned(), source };
+        let failed = |source| LogError::Io {
+            action: "open",
+            path: folder.to_owned(),
+            source,
+        };
         vfs.create_folder(folder).map_err(failed)?;
         let incarnation = durable::read_or_make_number(&folder.join("incarnation"))?;
         let mut partitions = BTreeMap::new();
         for topic in Topic::ALL {
-            let count = if topic == Topic::Events { options.events_partitions.max(1) } else { 1 };
+            let count = if topic == Topic::Events {
+                options.events_partitions.max(1)
+            } else {
+                1
+            };
             let opened = (0..count)
                 .map(|number| {
                     let folder = folder.join(topic.name()).join(number.to_string());
@@ -62,7 +74,11 @@ impl LocalLog {
                 .collect::<Result<Vec<_>, _>>()?;
             partitions.insert(topic, opened);
         }
-        Ok(Self { partitions, incarnation, options })
+        Ok(Self {
+            partitions,
+            incarnation,
+            options,
+        })
     }
 
     /// Ends the writers behind what they were given; later appends and waits are refused.
@@ -71,13 +87,15 @@ impl LocalLog {
     }
 
     fn partition(&self, topic: Topic, partition: u32) -> Result<&Partition, LogError> {
-        self.partitions[&topic].get(partition as usize).ok_or(LogError::OffsetOutOfRange {
-            topic: topic.name(),
-            partition,
-            offset: 0,
-            start: 0,
-            end: 0,
-        })
+        self.partitions[&topic]
+            .get(partition as usize)
+            .ok_or(LogError::OffsetOutOfRange {
+                topic: topic.name(),
+                partition,
+                offset: 0,
+                start: 0,
+                end: 0,
+            })
     }
 }
 
@@ -91,15 +109,25 @@ impl EventLog for LocalLog {
         let target = self.partition(topic, partition)?;
         if records.is_empty() {
             let (_, end) = target.range();
-            return Ok(Appended { first_offset: end, next_offset: end });
+            return Ok(Appended {
+                first_offset: end,
+                next_offset: end,
+            });
         }
         if records.size_bytes() > self.options.batch_bytes_max {
-            return Err(LogError::TooLarge { bytes: records.size_bytes(), limit: self.options.batch_bytes_max });
+            return Err(LogError::TooLarge {
+                bytes: records.size_bytes(),
+                limit: self.options.batch_bytes_max,
+            });
         }
         let frame = tokio::task::spawn_blocking(move || Frame::encode(&records))
             .await
             .map_err(|_ended| LogError::Closed)?
-            .map_err(|source| LogError::Io { action: "compress a batch for", path: topic.name().into(), source })?;
+            .map_err(|source| LogError::Io {
+                action: "compress a batch for",
+                path: topic.name().into(),
+                source,
+            })?;
         target.append(frame).await
     }
 
@@ -113,13 +141,21 @@ impl EventLog for LocalLog {
         let source = self.partition(topic, partition)?;
         let (start, end) = source.range();
         if offset < start || offset > end {
-            return Err(LogError::OffsetOutOfRange { topic: topic.name(), partition, offset, start, end });
+            return Err(LogError::OffsetOutOfRange {
+                topic: topic.name(),
+                partition,
+                offset,
+                start,
+                end,
+            });
         }
         if offset == end {
             return Ok(Vec::new());
         }
         let reader = source.reader();
-        tokio::task::spawn_blocking(move || reader.read(offset, max_bytes)).await.map_err(|_ended| LogError::Closed)?
+        tokio::task::spawn_blocking(move || reader.read(offset, max_bytes))
+            .await
+            .map_err(|_ended| LogError::Closed)?
     }
 
     async fn wait_for(&self, topic: Topic, partition: u32, offset: u64) -> Result<(), LogError> {

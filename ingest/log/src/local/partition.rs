@@ -37,7 +37,11 @@ pub struct Partition {
 impl Partition {
     /// Opens or makes the partition in `folder`, and starts its writer.
     pub fn open(folder: &Path, vfs: Arc<dyn Vfs>, segment_bytes: u64) -> Result<Self, LogError> {
-        let failed = |source| LogError::Io { action: "open", path: folder.to_owned(), source };
+        let failed = |source| LogError::Io {
+            action: "open",
+            path: folder.to_owned(),
+            source,
+        };
         vfs.create_folder(folder).map_err(failed)?;
         let files: Vec<PathBuf> = vfs
             .list(folder)
@@ -70,12 +74,28 @@ impl Partition {
             let segments = read(&segments);
             vfs.open(&segments[segments.len() - 1].path, false).map_err(failed)?
         };
-        let writer = Writer { segments: segments.clone(), file, vfs, folder: folder.to_owned(), segment_bytes, told };
+        let writer = Writer {
+            segments: segments.clone(),
+            file,
+            vfs,
+            folder: folder.to_owned(),
+            segment_bytes,
+            told,
+        };
         let thread = thread::Builder::new()
             .name("log-writer".to_owned())
             .spawn(move || writer.run(receiver))
-            .map_err(|source| LogError::Io { action: "start the writer of", path: folder.to_owned(), source })?;
-        Ok(Self { segments, durable, writer: RwLock::new(Some(sender)), thread: RwLock::new(Some(thread)) })
+            .map_err(|source| LogError::Io {
+                action: "start the writer of",
+                path: folder.to_owned(),
+                source,
+            })?;
+        Ok(Self {
+            segments,
+            durable,
+            writer: RwLock::new(Some(sender)),
+            thread: RwLock::new(Some(thread)),
+        })
     }
 
     /// Appends a frame and returns when it is durable.
@@ -106,7 +126,10 @@ impl Partition {
 
     /// Reads what is durable now.
     pub fn reader(&self) -> SegmentReader {
-        SegmentReader { segments: self.segments.clone(), end: self.range().1 }
+        SegmentReader {
+            segments: self.segments.clone(),
+            end: self.range().1,
+        }
     }
 
     /// Ends the writer behind what it was given.
@@ -137,7 +160,9 @@ impl SegmentReader {
     pub fn read(&self, offset: u64, max_bytes: usize) -> Result<Vec<ReadBatch>, LogError> {
         let frames = {
             let segments = read(&self.segments);
-            let index = segments.partition_point(|segment| segment.base_offset <= offset).saturating_sub(1);
+            let index = segments
+                .partition_point(|segment| segment.base_offset <= offset)
+                .saturating_sub(1);
             segments[index].frames_from(offset, self.end)
         };
         frames.read(offset, max_bytes)
@@ -202,10 +227,16 @@ impl Writer {
         let mut appended = Vec::with_capacity(frames.len());
         let mut places = Vec::with_capacity(frames.len());
         for frame in frames {
-            places.push(FramePlace { base_offset: offset, position: length + bytes.len() as u64 });
+            places.push(FramePlace {
+                base_offset: offset,
+                position: length + bytes.len() as u64,
+            });
             frame.write(offset, &mut bytes);
             let next_offset = offset + u64::from(frame.records());
-            appended.push(Appended { first_offset: offset, next_offset });
+            appended.push(Appended {
+                first_offset: offset,
+                next_offset,
+            });
             offset = next_offset;
         }
         self.file.append(&bytes).map_err(failed("write"))?;
@@ -232,10 +263,11 @@ impl Writer {
         };
         if let Some(base_offset) = next {
             let segment = Segment::create(self.vfs.as_ref(), &self.folder, base_offset)?;
-            self.file = self
-                .vfs
-                .open(&segment.path, false)
-                .map_err(|source| LogError::Io { action: "open", path: segment.path.clone(), source })?;
+            self.file = self.vfs.open(&segment.path, false).map_err(|source| LogError::Io {
+                action: "open",
+                path: segment.path.clone(),
+                source,
+            })?;
             write(&self.segments).push(segment);
         }
         Ok(())

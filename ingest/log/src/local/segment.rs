@@ -54,7 +54,14 @@ impl Segment {
         let mut file = vfs.open(&path, true).map_err(failed("create"))?;
         file.sync().map_err(failed("sync"))?;
         vfs.sync_folder(folder).map_err(failed("sync the folder of"))?;
-        Ok(Self { path, file: Arc::from(file), base_offset, frames: Vec::new(), length: 0, next_offset: base_offset })
+        Ok(Self {
+            path,
+            file: Arc::from(file),
+            base_offset,
+            frames: Vec::new(),
+            length: 0,
+            next_offset: base_offset,
+        })
     }
 
     /// Opens a segment and walks its frames. The last segment's torn tail is cut; anything else that is damaged is an error.
@@ -64,12 +71,22 @@ impl Segment {
             .and_then(|stem| stem.to_str())
             .and_then(|stem| stem.parse().ok())
             .ok_or_else(|| corrupt(path, 0, "the file's name is no offset"))?;
-        let failed = |source| LogError::Io { action: "open", path: path.to_owned(), source };
+        let failed = |source| LogError::Io {
+            action: "open",
+            path: path.to_owned(),
+            source,
+        };
         let file = vfs.open(path, false).map_err(failed)?;
         let size = file.length().map_err(failed)?;
         let file: Arc<dyn VfsFile> = Arc::from(file);
-        let mut segment =
-            Self { path: path.to_owned(), file, base_offset, frames: Vec::new(), length: 0, next_offset: base_offset };
+        let mut segment = Self {
+            path: path.to_owned(),
+            file,
+            base_offset,
+            frames: Vec::new(),
+            length: 0,
+            next_offset: base_offset,
+        };
         while segment.length < size {
             // Only the last segment can hold a write that was cut short: there every payload is checked.
             match segment.frame_at(segment.length, size, is_last)? {
@@ -85,14 +102,19 @@ impl Segment {
     }
 
     fn note(&mut self, header: &Header) {
-        self.frames.push(FramePlace { base_offset: header.base_offset, position: self.length });
+        self.frames.push(FramePlace {
+            base_offset: header.base_offset,
+            position: self.length,
+        });
         self.length += (HEADER_BYTES + header.payload_length as usize) as u64;
         self.next_offset += u64::from(header.records);
     }
 
     /// The frame at a position; `None` where there is no whole one.
     fn frame_at(&self, position: u64, size: u64, check_payload: bool) -> Result<Option<Header>, LogError> {
-        let Some(header) = header_at(&self.path, self.file.as_ref(), position)? else { return Ok(None) };
+        let Some(header) = header_at(&self.path, self.file.as_ref(), position)? else {
+            return Ok(None);
+        };
         let end = position + (HEADER_BYTES + header.payload_length as usize) as u64;
         if end > size {
             return Ok(None);
@@ -108,25 +130,47 @@ impl Segment {
         let mut tail = vec![0; (size - self.length) as usize];
         self.file
             .read_at(self.length, &mut tail)
-            .map_err(|source| LogError::Io { action: "read", path: self.path.clone(), source })?;
+            .map_err(|source| LogError::Io {
+                action: "read",
+                path: self.path.clone(),
+                source,
+            })?;
         for start in memchr::memmem::find_iter(&tail, &MAGIC).filter(|&start| start > 0) {
             if let Some(header) = self.frame_at(self.length + start as u64, size, true)?
                 && header.base_offset >= self.next_offset
             {
-                return Err(corrupt(&self.path, self.length, "the frame is damaged, and whole ones follow"));
+                return Err(corrupt(
+                    &self.path,
+                    self.length,
+                    "the frame is damaged, and whole ones follow",
+                ));
             }
         }
         tracing::warn!(bytes = size - self.length, "cut a write that a crash left unfinished");
         vfs.open(&self.path, false)
             .and_then(|mut file| file.truncate(self.length))
-            .map_err(|source| LogError::Io { action: "cut", path: self.path.clone(), source })
+            .map_err(|source| LogError::Io {
+                action: "cut",
+                path: self.path.clone(),
+                source,
+            })
     }
 
     /// The frame that holds `offset` and some behind it, to be read without holding the segments.
     pub fn frames_from(&self, offset: u64, end_offset: u64) -> SegmentFrames {
-        let first = self.frames.partition_point(|frame| frame.base_offset <= offset).saturating_sub(1);
-        let frames = self.frames[first..].iter().take(FRAMES_MAX).filter(|frame| frame.base_offset < end_offset);
-        SegmentFrames { path: self.path.clone(), file: self.file.clone(), frames: frames.copied().collect() }
+        let first = self
+            .frames
+            .partition_point(|frame| frame.base_offset <= offset)
+            .saturating_sub(1);
+        let frames = self.frames[first..]
+            .iter()
+            .take(FRAMES_MAX)
+            .filter(|frame| frame.base_offset < end_offset);
+        SegmentFrames {
+            path: self.path.clone(),
+            file: self.file.clone(),
+            frames: frames.copied().collect(),
+        }
     }
 }
 
@@ -174,17 +218,29 @@ fn header_at(path: &Path, file: &dyn VfsFile, position: u64) -> Result<Option<He
     match file.read_at(position, &mut bytes) {
         Ok(()) => Ok(Header::parse(&bytes)),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-        Err(source) => Err(LogError::Io { action: "read", path: path.to_owned(), source }),
+        Err(source) => Err(LogError::Io {
+            action: "read",
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
 fn payload_of(path: &Path, file: &dyn VfsFile, position: u64, header: &Header) -> Result<Vec<u8>, LogError> {
     let mut payload = vec![0; header.payload_length as usize];
     file.read_at(position + HEADER_BYTES as u64, &mut payload)
-        .map_err(|source| LogError::Io { action: "read", path: path.to_owned(), source })?;
+        .map_err(|source| LogError::Io {
+            action: "read",
+            path: path.to_owned(),
+            source,
+        })?;
     Ok(payload)
 }
 
 fn corrupt(path: &Path, position: u64, problem: &str) -> LogError {
-    LogError::Corrupt { path: path.to_owned(), position, problem: problem.to_owned() }
+    LogError::Corrupt {
+        path: path.to_owned(),
+        position,
+        problem: problem.to_owned(),
+    }
 }

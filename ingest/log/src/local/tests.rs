@@ -6,14 +6,19 @@ use super::*;
 use crate::vfs::RealVfs;
 
 fn open(folder: &Path) -> Result<LocalLog, LogError> {
-    let options = LocalLogOptions { segment_bytes: 2_000, ..LocalLogOptions::default() };
+    let options = LocalLogOptions {
+        segment_bytes: 2_000,
+        ..LocalLogOptions::default()
+    };
     LocalLog::open(folder, Arc::new(RealVfs), options)
 }
 
 fn records(from: u32, count: u32) -> Records {
     let mut records = Records::new();
     for number in from..from + count {
-        records.push(&number.to_be_bytes(), |buffer| buffer.extend_from_slice(format!("value {number}").as_bytes()));
+        records.push(&number.to_be_bytes(), |buffer| {
+            buffer.extend_from_slice(format!("value {number}").as_bytes())
+        });
     }
     records
 }
@@ -25,7 +30,12 @@ async fn read_all(log: &LocalLog) -> Vec<String> {
         for batch in log.read(Topic::Events, 0, offset, 100).await.unwrap() {
             assert_eq!(batch.first_offset, offset);
             offset = batch.next_offset();
-            values.extend(batch.values.iter().map(|value| String::from_utf8(value.to_vec()).unwrap()));
+            values.extend(
+                batch
+                    .values
+                    .iter()
+                    .map(|value| String::from_utf8(value.to_vec()).unwrap()),
+            );
         }
     }
     values
@@ -45,13 +55,19 @@ async fn what_was_appended_is_read_in_order_after_reopening() {
         assert_eq!(appended.first_offset, u64::from(part) * 25);
     }
     log.close();
-    assert!(matches!(log.append(Topic::Events, 0, records(0, 1)).await, Err(LogError::Closed)));
+    assert!(matches!(
+        log.append(Topic::Events, 0, records(0, 1)).await,
+        Err(LogError::Closed)
+    ));
     drop(log);
     let log = open(folder.path()).unwrap();
     assert_eq!(log.incarnation(), incarnation);
     let expected: Vec<String> = (0..1000).map(|number| format!("value {number}")).collect();
     assert_eq!(read_all(&log).await, expected);
-    assert!(RealVfs.list(&folder.path().join("events.v1/0")).unwrap().len() > 1, "segments roll");
+    assert!(
+        RealVfs.list(&folder.path().join("events.v1/0")).unwrap().len() > 1,
+        "segments roll"
+    );
     let middle = log.read(Topic::Events, 0, 13, 1).await.unwrap();
     assert_eq!(middle[0].first_offset, 13);
     assert_eq!(middle[0].values[0], "value 13");

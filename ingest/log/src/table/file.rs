@@ -47,7 +47,9 @@ pub fn encode(shape: &TableShape, batches: &[RecordBatch]) -> Result<Vec<TableFi
 
 /// Rows by value of the partition column (a date, as `YYYY-MM-DD`).
 fn split(shape: &TableShape, all: &RecordBatch) -> Result<Vec<(Option<String>, RecordBatch)>, ArrowError> {
-    let Some(column) = shape.partition_by else { return Ok(vec![(None, all.clone())]) };
+    let Some(column) = shape.partition_by else {
+        return Ok(vec![(None, all.clone())]);
+    };
     let dates = all.column(shape.index(column)).as_primitive::<Date32Type>();
     let mut rows: BTreeMap<Option<i32>, Vec<u32>> = BTreeMap::new();
     for row in 0..all.num_rows() {
@@ -63,16 +65,25 @@ fn split(shape: &TableShape, all: &RecordBatch) -> Result<Vec<(Option<String>, R
 }
 
 fn sorted(shape: &TableShape, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let Some(column) = shape.sort_by else { return Ok(rows.clone()) };
-    let options = SortOptions { descending: false, nulls_first: true };
+    let Some(column) = shape.sort_by else {
+        return Ok(rows.clone());
+    };
+    let options = SortOptions {
+        descending: false,
+        nulls_first: true,
+    };
     let order = sort_to_indices(rows.column(shape.index(column)), Some(options), None)?;
     take_record_batch(rows, &order)
 }
 
 /// Delta keeps the partition column in its log, not in the file.
 fn without_partition(shape: &TableShape, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let Some(column) = shape.partition_by else { return Ok(rows.clone()) };
-    let kept: Vec<usize> = (0..rows.num_columns()).filter(|&index| index != shape.index(column)).collect();
+    let Some(column) = shape.partition_by else {
+        return Ok(rows.clone());
+    };
+    let kept: Vec<usize> = (0..rows.num_columns())
+        .filter(|&index| index != shape.index(column))
+        .collect();
     rows.project(&kept)
 }
 
@@ -82,7 +93,12 @@ fn parquet_bytes(rows: &RecordBatch) -> Result<Vec<u8>, ParquetError> {
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .build();
-    let schema: SchemaRef = Arc::new(rows.schema().as_ref().clone().with_metadata(std::collections::HashMap::new()));
+    let schema: SchemaRef = Arc::new(
+        rows.schema()
+            .as_ref()
+            .clone()
+            .with_metadata(std::collections::HashMap::new()),
+    );
     let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties))?;
     writer.write(rows)?;
     writer.into_inner()

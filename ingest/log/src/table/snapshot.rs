@@ -28,9 +28,16 @@ impl Snapshot {
         match std::fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map(Some)
-                .map_err(|error| LogError::Incompatible { path, problem: error.to_string() }),
+                .map_err(|error| LogError::Incompatible {
+                    path,
+                    problem: error.to_string(),
+                }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(LogError::Io { action: "read", path, source }),
+            Err(source) => Err(LogError::Io {
+                action: "read",
+                path,
+                source,
+            }),
         }
     }
 

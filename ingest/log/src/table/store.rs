@@ -34,7 +34,10 @@ impl fmt::Display for SyncedFileSystem {
 }
 
 fn failed(path: &FsPath, source: std::io::Error) -> Error {
-    Error::Generic { store: "SyncedFileSystem", source: format!("{}: {source}", path.display()).into() }
+    Error::Generic {
+        store: "SyncedFileSystem",
+        source: format!("{}: {source}", path.display()).into(),
+    }
 }
 
 /// Makes a folder and those above it, durably.
@@ -81,12 +84,16 @@ impl SyncedFileSystem {
             .await
             .map_err(|source| Error::JoinError { source })?
             .map_err(|source| match source.kind() {
-                std::io::ErrorKind::AlreadyExists => {
-                    Error::AlreadyExists { path: location.to_string(), source: Box::new(source) }
-                }
+                std::io::ErrorKind::AlreadyExists => Error::AlreadyExists {
+                    path: location.to_string(),
+                    source: Box::new(source),
+                },
                 _ => failed(&place, source),
             })?;
-        Ok(PutResult { e_tag: None, version: None })
+        Ok(PutResult {
+            e_tag: None,
+            version: None,
+        })
     }
 }
 
@@ -107,8 +114,16 @@ impl ObjectStore for SyncedFileSystem {
     ) -> Result<Box<dyn MultipartUpload>> {
         let place = self.inner.path_to_filesystem(location)?;
         let mut beside = place.clone().into_os_string();
-        beside.push(format!("#{}-{}", std::process::id(), self.counter.fetch_add(1, Ordering::Relaxed)));
-        Ok(Box::new(Upload { place, beside: PathBuf::from(beside), parts: Vec::new() }))
+        beside.push(format!(
+            "#{}-{}",
+            std::process::id(),
+            self.counter.fetch_add(1, Ordering::Relaxed)
+        ));
+        Ok(Box::new(Upload {
+            place,
+            beside: PathBuf::from(beside),
+            parts: Vec::new(),
+        }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -160,7 +175,10 @@ impl MultipartUpload for Upload {
     async fn complete(&mut self) -> Result<PutResult> {
         let payload: PutPayload = std::mem::take(&mut self.parts).into_iter().collect();
         put_synced(&self.place, &self.beside, &payload, false).map_err(|source| failed(&self.place, source))?;
-        Ok(PutResult { e_tag: None, version: None })
+        Ok(PutResult {
+            e_tag: None,
+            version: None,
+        })
     }
 
     async fn abort(&mut self) -> Result<()> {
@@ -179,7 +197,10 @@ mod tests {
     async fn a_second_create_is_refused_and_leaves_nothing_beside() {
         let folder = tempfile::tempdir().unwrap();
         let store = SyncedFileSystem::default();
-        let place = Path::from_filesystem_path(folder.path()).unwrap().join("log").join("0.json");
+        let place = Path::from_filesystem_path(folder.path())
+            .unwrap()
+            .join("log")
+            .join("0.json");
         let create = || PutOptions::from(PutMode::Create);
         store.put_opts(&place, "first".into(), create()).await.unwrap();
         let error = store.put_opts(&place, "second".into(), create()).await.unwrap_err();

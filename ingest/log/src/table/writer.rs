@@ -66,14 +66,23 @@ pub struct TableWriter {
 impl TableWriter {
     /// Opens the tables below `root`, makes those that are missing, takes the writer's lock.
     pub async fn open(root: &Path, shapes: &[&'static TableShape]) -> Result<Self, LogError> {
-        let io = |action: &'static str| move |source| LogError::Io { action, path: root.to_owned(), source };
+        let io = |action: &'static str| {
+            move |source| LogError::Io {
+                action,
+                path: root.to_owned(),
+                source,
+            }
+        };
         fs::create_dir_all(root).map_err(io("make"))?;
         let root = root.canonicalize().map_err(io("open"))?;
         let lock = File::create(root.join("WRITER")).map_err(io("lock"))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(LogError::Locked { path: root, owner: "(another table writer)".to_owned() });
+                return Err(LogError::Locked {
+                    path: root,
+                    owner: "(another table writer)".to_owned(),
+                });
             }
             Err(TryLockError::Error(source)) => return Err(io("lock")(source)),
         }
@@ -83,7 +92,13 @@ impl TableWriter {
             tables.push(Table::open(&root, shape, &store).await?);
         }
         let snapshot = Snapshot::read(&root)?.unwrap_or_default();
-        let mut writer = Self { root, store, tables, snapshot, _lock: lock };
+        let mut writer = Self {
+            root,
+            store,
+            tables,
+            snapshot,
+            _lock: lock,
+        };
         if writer.snapshot.tables.len() != writer.tables.len() {
             writer.publish(BTreeMap::new())?;
         }
@@ -132,15 +147,14 @@ fn application(partition: &str, incarnation: u64) -> String {
 }
 
 impl Table {
-    async fn open(
-        root: &Path,
-        shape: &'static TableShape,
-        store: &Arc<SyncedFileSystem>,
-    ) -> Result<Self, LogError> {
+    async fn open(root: &Path, shape: &'static TableShape, store: &Arc<SyncedFileSystem>) -> Result<Self, LogError> {
         let failed = |error| table_error("open", shape, error);
         let folder = root.join(shape.name);
-        fs::create_dir_all(&folder)
-            .map_err(|source| LogError::Io { action: "make", path: folder.clone(), source })?;
+        fs::create_dir_all(&folder).map_err(|source| LogError::Io {
+            action: "make",
+            path: folder.clone(),
+            source,
+        })?;
         let url = deltalake::ensure_table_uri(folder.to_string_lossy()).map_err(failed)?;
         let builder = DeltaTableBuilder::from_url(url.clone())
             .map_err(failed)?
@@ -152,7 +166,12 @@ impl Table {
             delta = create(shape, &delta).await.map_err(failed)?;
         }
         let applied = applied_epochs(shape, &delta).await?;
-        Ok(Self { shape, delta, applied, files: 0 })
+        Ok(Self {
+            shape,
+            delta,
+            applied,
+            files: 0,
+        })
     }
 
     async fn commit(&mut self, epochs: &[EpochRows], store: &SyncedFileSystem) -> Result<(), LogError> {
@@ -160,11 +179,18 @@ impl Table {
         let mut newest: BTreeMap<String, u64> = BTreeMap::new();
         for EpochRows { mark, rows } in epochs {
             let application = application(&mark.partition, mark.incarnation);
-            if self.applied.get(&application).is_some_and(|&applied| mark.epoch <= applied) {
+            if self
+                .applied
+                .get(&application)
+                .is_some_and(|&applied| mark.epoch <= applied)
+            {
                 continue;
             }
-            let own: Vec<&RecordBatch> =
-                rows.iter().filter(|(table, rows)| *table == self.shape.name && rows.num_rows() > 0).map(|(_, rows)| rows).collect();
+            let own: Vec<&RecordBatch> = rows
+                .iter()
+                .filter(|(table, rows)| *table == self.shape.name && rows.num_rows() > 0)
+                .map(|(_, rows)| rows)
+                .collect();
             if !own.is_empty() {
                 batches.extend(own.into_iter().cloned());
                 let epoch = newest.entry(application).or_default();
@@ -177,9 +203,7 @@ impl Table {
         let adds = self.write_files(batches, store).await?;
         let transactions = newest
             .iter()
-            .map(|(application, &epoch)| {
-                Transaction::new(format!("{}/{application}", self.shape.name), epoch as i64)
-            })
+            .map(|(application, &epoch)| Transaction::new(format!("{}/{application}", self.shape.name), epoch as i64))
             .collect();
         let properties = CommitProperties::default()
             .with_application_transactions(transactions)
@@ -200,12 +224,18 @@ impl Table {
         self.delta.state = Some(finalized.snapshot());
         self.applied.extend(newest);
         if finalized.version() % CHECKPOINT_COMMITS == 0 {
-            deltalake::checkpoints::create_checkpoint(&self.delta, None).await.map_err(failed)?;
+            deltalake::checkpoints::create_checkpoint(&self.delta, None)
+                .await
+                .map_err(failed)?;
         }
         Ok(())
     }
 
-    async fn write_files(&mut self, batches: Vec<RecordBatch>, store: &SyncedFileSystem) -> Result<Vec<Action>, LogError> {
+    async fn write_files(
+        &mut self,
+        batches: Vec<RecordBatch>,
+        store: &SyncedFileSystem,
+    ) -> Result<Vec<Action>, LogError> {
         let shape = self.shape;
         let files = tokio::task::spawn_blocking(move || file::encode(shape, &batches))
             .await
@@ -246,7 +276,10 @@ impl Table {
         let file = format!("part-{version:08}-{:05}-{unique:016x}.parquet", self.files);
         match partition {
             Some((column, value)) => {
-                format!("{column}={}/{file}", value.as_deref().unwrap_or("__HIVE_DEFAULT_PARTITION__"))
+                format!(
+                    "{column}={}/{file}",
+                    value.as_deref().unwrap_or("__HIVE_DEFAULT_PARTITION__")
+                )
             }
             None => file,
         }
@@ -255,8 +288,12 @@ impl Table {
 
 async fn create(shape: &TableShape, delta: &DeltaTable) -> Result<DeltaTable, deltalake::DeltaTableError> {
     let columns = shape.columns.iter().map(|column| {
-        StructField::new(column.name, DataType::Primitive(primitive(column.kind)), column.nullable)
-            .with_metadata([("comment".to_owned(), MetadataValue::String(column.comment.to_owned()))])
+        StructField::new(
+            column.name,
+            DataType::Primitive(primitive(column.kind)),
+            column.nullable,
+        )
+        .with_metadata([("comment".to_owned(), MetadataValue::String(column.comment.to_owned()))])
     });
     CreateBuilder::new()
         .with_log_store(delta.log_store())
@@ -286,8 +323,13 @@ async fn applied_epochs(shape: &TableShape, delta: &DeltaTable) -> Result<BTreeM
     let store = delta.log_store();
     let mut applied = BTreeMap::new();
     for version in 0..=delta.version().unwrap_or_default() {
-        let Some(bytes) = store.read_commit_entry(version).await.map_err(failed)? else { continue };
-        for line in bytes.split(|&byte| byte == b'\n').filter(|line| line.starts_with(b"{\"txn\"")) {
+        let Some(bytes) = store.read_commit_entry(version).await.map_err(failed)? else {
+            continue;
+        };
+        for line in bytes
+            .split(|&byte| byte == b'\n')
+            .filter(|line| line.starts_with(b"{\"txn\""))
+        {
             let action: serde_json::Value =
                 serde_json::from_slice(line).map_err(|error| table_error("read the epochs of", shape, error))?;
             let transaction = &action["txn"];
@@ -307,7 +349,11 @@ fn table_error(
     shape: &TableShape,
     error: impl std::error::Error + Send + Sync + 'static,
 ) -> LogError {
-    LogError::Table { action, table: shape.name.to_owned(), source: Box::new(error) }
+    LogError::Table {
+        action,
+        table: shape.name.to_owned(),
+        source: Box::new(error),
+    }
 }
 
 #[cfg(test)]
@@ -334,8 +380,15 @@ mod tests {
     }
 
     fn epoch(number: u64, source: &str) -> EpochRows {
-        let mark = EpochMark { partition: "rejections-0".to_owned(), incarnation: 7, epoch: number };
-        EpochRows { mark, rows: vec![("rejections", rows(source))] }
+        let mark = EpochMark {
+            partition: "rejections-0".to_owned(),
+            incarnation: 7,
+            epoch: number,
+        };
+        EpochRows {
+            mark,
+            rows: vec![("rejections", rows(source))],
+        }
     }
 
     async fn sources(root: &Path) -> usize {
@@ -347,7 +400,11 @@ mod tests {
             .map(|file| {
                 let file = File::open(file.trim_start_matches("file://")).unwrap();
                 let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
-                reader.build().unwrap().map(|batch| batch.unwrap().num_rows()).sum::<usize>()
+                reader
+                    .build()
+                    .unwrap()
+                    .map(|batch| batch.unwrap().num_rows())
+                    .sum::<usize>()
             })
             .sum()
     }
@@ -356,7 +413,10 @@ mod tests {
     async fn an_epoch_given_twice_is_in_the_table_once() {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = TableWriter::open(folder.path(), &[&REJECTIONS]).await.unwrap();
-        assert!(TableWriter::open(folder.path(), &[&REJECTIONS]).await.is_err(), "one writer");
+        assert!(
+            TableWriter::open(folder.path(), &[&REJECTIONS]).await.is_err(),
+            "one writer"
+        );
         writer.commit(&[epoch(1, "a"), epoch(2, "b")]).await.unwrap();
         let snapshot = writer.commit(&[epoch(2, "b")]).await.unwrap();
         assert_eq!(snapshot.tables["rejections"], 1);
@@ -364,7 +424,10 @@ mod tests {
         let mut writer = TableWriter::open(folder.path(), &[&REJECTIONS]).await.unwrap();
         assert_eq!(writer.applied("rejections", "rejections-0", 7), Some(2));
         assert_eq!(writer.applied("rejections", "rejections-0", 8), None);
-        let snapshot = writer.commit(&[epoch(1, "a"), epoch(2, "b"), epoch(3, "c")]).await.unwrap();
+        let snapshot = writer
+            .commit(&[epoch(1, "a"), epoch(2, "b"), epoch(3, "c")])
+            .await
+            .unwrap();
         assert_eq!(Snapshot::read(folder.path()).unwrap(), Some(snapshot.clone()));
         assert_eq!(snapshot.epochs["rejections-0"], 3);
         assert_eq!(sources(folder.path()).await, 3);

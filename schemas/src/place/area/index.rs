@@ -42,11 +42,18 @@ impl AreaIndex {
         for (index, area) in areas.iter().enumerate() {
             for cell in cover(area, resolution) {
                 if let Some(whole) = relation(area, cell) {
-                    cells.entry(cell).or_default().push(Candidate { area: index as u32, whole });
+                    cells.entry(cell).or_default().push(Candidate {
+                        area: index as u32,
+                        whole,
+                    });
                 }
             }
         }
-        Self { areas: areas.into_iter().map(Arc::new).collect(), resolution: resolution.into(), cells }
+        Self {
+            areas: areas.into_iter().map(Arc::new).collect(),
+            resolution: resolution.into(),
+            cells,
+        }
     }
 
     /// The areas, in order of code.
@@ -65,19 +72,30 @@ impl AreaIndex {
 }
 
 fn resolution_for(size_km2: f64) -> Resolution {
-    [Resolution::Eleven, Resolution::Ten, Resolution::Nine, Resolution::Eight, Resolution::Seven]
-        .into_iter()
-        .find(|resolution| size_km2 / resolution.area_km2() <= CELLS_WANTED)
-        .unwrap_or(Resolution::Six)
+    [
+        Resolution::Eleven,
+        Resolution::Ten,
+        Resolution::Nine,
+        Resolution::Eight,
+        Resolution::Seven,
+    ]
+    .into_iter()
+    .find(|resolution| size_km2 / resolution.area_km2() <= CELLS_WANTED)
+    .unwrap_or(Resolution::Six)
 }
 
 /// Every cell that may hold a point of the area, and some that do not.
 fn cover(area: &Area, resolution: Resolution) -> AHashSet<CellIndex> {
     let mut cells = AHashSet::new();
     for ring in &area.rings {
-        let mut tiler = TilerBuilder::new(resolution).containment_mode(ContainmentMode::Covers).build();
+        let mut tiler = TilerBuilder::new(resolution)
+            .containment_mode(ContainmentMode::Covers)
+            .build();
         // A ring that the tiler refuses (it crosses itself) is covered along its edges and by its surroundings below.
-        if tiler.add(Polygon::new(LineString::from(ring.clone()), Vec::new())).is_ok() {
+        if tiler
+            .add(Polygon::new(LineString::from(ring.clone()), Vec::new()))
+            .is_ok()
+        {
             cells.extend(tiler.into_coverage());
         }
         cells.extend(along(ring, resolution));
@@ -107,11 +125,18 @@ fn along(ring: &Ring, resolution: Resolution) -> Vec<CellIndex> {
 /// `Some(true)`: every point of the cell is in the area; `Some(false)`: ask the polygon; `None`: no point is.
 fn relation(area: &Area, cell: CellIndex) -> Option<bool> {
     let bounds = surroundings(cell);
-    if area.rings.iter().any(|ring| ring.windows(2).any(|edge| passes(edge[0], edge[1], &bounds))) {
+    if area
+        .rings
+        .iter()
+        .any(|ring| ring.windows(2).any(|edge| passes(edge[0], edge[1], &bounds)))
+    {
         return Some(false);
     }
     // No edge passes: all points of the box agree with its middle.
-    let (lat, lng) = (f64::midpoint(bounds.south, bounds.north), f64::midpoint(bounds.west, bounds.east));
+    let (lat, lng) = (
+        f64::midpoint(bounds.south, bounds.north),
+        f64::midpoint(bounds.west, bounds.east),
+    );
     let inside = area.rings.iter().filter(|ring| ring_contains(ring, lat, lng)).count() % 2 == 1;
     inside.then_some(true)
 }
@@ -125,7 +150,12 @@ struct Bounds {
 
 /// A box around a cell, a tenth wider on every side than its corners: a cell's edges are arcs.
 fn surroundings(cell: CellIndex) -> Bounds {
-    let mut bounds = Bounds { south: f64::MAX, west: f64::MAX, north: f64::MIN, east: f64::MIN };
+    let mut bounds = Bounds {
+        south: f64::MAX,
+        west: f64::MAX,
+        north: f64::MIN,
+        east: f64::MIN,
+    };
     for corner in cell.boundary().iter() {
         bounds.south = bounds.south.min(corner.lat());
         bounds.north = bounds.north.max(corner.lat());

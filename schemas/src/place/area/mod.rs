@@ -85,7 +85,11 @@ fn inner_point(ring: &Ring) -> (f64, f64) {
     let (middle_x, middle_y) = (f64::midpoint(x1, x2), f64::midpoint(y1, y2));
     let (normal_x, normal_y) = (-(y2 - y1) * 1e-6, (x2 - x1) * 1e-6);
     let left = (middle_x + normal_x, middle_y + normal_y);
-    if ring_contains(ring, left.1, left.0) { left } else { (middle_x - normal_x, middle_y - normal_y) }
+    if ring_contains(ring, left.1, left.0) {
+        left
+    } else {
+        (middle_x - normal_x, middle_y - normal_y)
+    }
 }
 
 /// Whether a point is inside a ring: its ray eastwards crosses an odd number of edges. Half-open, so that a point on an edge that two
@@ -93,7 +97,11 @@ fn inner_point(ring: &Ring) -> (f64, f64) {
 pub fn ring_contains(ring: &Ring, lat: f64, lng: f64) -> bool {
     let mut inside = false;
     for edge in ring.windows(2) {
-        let (south, north) = if edge[0].1 <= edge[1].1 { (edge[0], edge[1]) } else { (edge[1], edge[0]) };
+        let (south, north) = if edge[0].1 <= edge[1].1 {
+            (edge[0], edge[1])
+        } else {
+            (edge[1], edge[0])
+        };
         if south.1 <= lat && lat < north.1 {
             let crossing = south.0 + (lat - south.1) * (north.0 - south.0) / (north.1 - south.1);
             inside ^= lng < crossing;
@@ -108,7 +116,13 @@ pub(crate) mod tests {
 
     pub(crate) fn square(west: f64, south: f64, side: f64) -> Ring {
         let (east, north) = (west + side, south + side);
-        vec![(west, south), (east, south), (east, north), (west, north), (west, south)]
+        vec![
+            (west, south),
+            (east, south),
+            (east, north),
+            (west, north),
+            (west, south),
+        ]
     }
 
     pub(crate) fn area(code: &str, rings: Vec<Ring>) -> Area {
@@ -148,6 +162,9 @@ pub(crate) mod tests {
         let mut area = area("1", vec![square(0.0, 0.0, 1.0)]);
         area.valid_from = Some(10);
         area.valid_to = Some(20);
-        assert_eq!([9, 10, 19, 20].map(|day| area.is_valid_on(day)), [false, true, true, false]);
+        assert_eq!(
+            [9, 10, 19, 20].map(|day| area.is_valid_on(day)),
+            [false, true, true, false]
+        );
     }
 }

@@ -44,7 +44,8 @@ pub type Areas = (Vec<Area>, Vec<AreaReport>);
 impl AreaFile<'_> {
     /// Reads GeoJSON (WGS84, unless `datum` says otherwise).
     pub fn read_geojson(&self, bytes: &[u8]) -> Result<Areas, String> {
-        let root: Value = serde_json::from_slice(bytes).map_err(|error| format!("cannot read it as GeoJSON: {error}"))?;
+        let root: Value =
+            serde_json::from_slice(bytes).map_err(|error| format!("cannot read it as GeoJSON: {error}"))?;
         let features = root
             .get("features")
             .and_then(Value::as_array)
@@ -52,7 +53,12 @@ impl AreaFile<'_> {
         let datum = self.datum.clone().unwrap_or_else(Datum::wgs84);
         let mut shapes = Vec::with_capacity(features.len());
         for (index, feature) in features.iter().enumerate() {
-            let property = |name: &str| feature.get("properties").and_then(|all| all.get(name)).and_then(json_text);
+            let property = |name: &str| {
+                feature
+                    .get("properties")
+                    .and_then(|all| all.get(name))
+                    .and_then(json_text)
+            };
             let rings = geojson_rings(&feature["geometry"])
                 .ok_or_else(|| format!("feature {index} is no Polygon or MultiPolygon"))?;
             shapes.push(self.area(index, property, rings, &datum)?);
@@ -82,17 +88,26 @@ impl AreaFile<'_> {
             .and_then(|mut reader| reader.read())
             .map_err(|error| format!("cannot read its .dbf: {error}"))?;
         let shapes = shapefile::ShapeReader::new(Cursor::new(shp)).map_err(|error| error.to_string())?;
-        let shapes = shapes.read_as::<shapefile::Polygon>().map_err(|error| format!("cannot read its shapes: {error}"))?;
+        let shapes = shapes
+            .read_as::<shapefile::Polygon>()
+            .map_err(|error| format!("cannot read its shapes: {error}"))?;
         if shapes.len() != records.len() {
-            return Err(format!("it has {} shapes but {} rows in its .dbf", shapes.len(), records.len()));
+            return Err(format!(
+                "it has {} shapes but {} rows in its .dbf",
+                shapes.len(),
+                records.len()
+            ));
         }
         let areas = shapes
             .iter()
             .zip(&records)
             .enumerate()
             .map(|(index, (shape, record))| {
-                let rings =
-                    shape.rings().iter().map(|ring| ring.points().iter().map(|at| (at.x, at.y)).collect()).collect();
+                let rings = shape
+                    .rings()
+                    .iter()
+                    .map(|ring| ring.points().iter().map(|at| (at.x, at.y)).collect())
+                    .collect();
                 self.area(index, |name| record.get(name).and_then(dbf_text), rings, &datum)
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -128,7 +143,11 @@ impl AreaFile<'_> {
             parent: self.parent.and_then(&property),
             valid_from: day(self.valid_from)?,
             valid_to: day(self.valid_to)?,
-            population: self.population.and_then(&property).and_then(|text| text.parse::<f64>().ok()).map(|n| n as i64),
+            population: self
+                .population
+                .and_then(&property)
+                .and_then(|text| text.parse::<f64>().ok())
+                .map(|n| n as i64),
             rings,
             code,
         })
@@ -176,7 +195,11 @@ fn json_text(value: &Value) -> Option<String> {
 
 fn dbf_text(value: &FieldValue) -> Option<String> {
     match value {
-        FieldValue::Character(text) => text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned),
+        FieldValue::Character(text) => text
+            .as_deref()
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned),
         FieldValue::Numeric(number) => number.map(|number| number.to_string()),
         FieldValue::Float(number) => number.map(|number| number.to_string()),
         FieldValue::Integer(number) => Some(number.to_string()),

@@ -22,8 +22,10 @@ pub fn proj_string(code: &str) -> Option<String> {
 fn epsg(number: u32) -> Option<String> {
     Some(match number {
         4269 => format!("+proj=longlat {NAD83} +no_defs"),
-        3857 => "+proj=merc +a=6378137 +b=6378137 +lat_ts=0 +lon_0=0 +x_0=0 +y_0=0 +k=1 +units=m +nadgrids=@null +no_defs"
-            .to_owned(),
+        3857 => {
+            "+proj=merc +a=6378137 +b=6378137 +lat_ts=0 +lon_0=0 +x_0=0 +y_0=0 +k=1 +units=m +nadgrids=@null +no_defs"
+                .to_owned()
+        }
         3435 => illinois_east(US_FOOT),
         26_971 => illinois_east(METRE),
         2249 => massachusetts_mainland(US_FOOT),
@@ -91,6 +93,12 @@ mod tests {
             format!("EPSG:{code}").parse::<Datum>().unwrap();
         }
         "ESRI:102696".parse::<Datum>().unwrap();
-        assert!("EPSG:1".parse::<Datum>().unwrap_err().to_string().contains("proj string"));
+        assert!(
+            "EPSG:1"
+                .parse::<Datum>()
+                .unwrap_err()
+                .to_string()
+                .contains("proj string")
+        );
     }
 }

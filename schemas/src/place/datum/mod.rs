@@ -26,7 +26,9 @@ use super::LatLng;
 #[non_exhaustive]
 pub enum DatumError {
     /// The text names no datum.
-    #[error("cannot read datum \"{text}\"; give wgs84, gcj02, bd09, cgcs2000, EPSG:n, ESRI:n, or a proj string that starts with +proj=")]
+    #[error(
+        "cannot read datum \"{text}\"; give wgs84, gcj02, bd09, cgcs2000, EPSG:n, ESRI:n, or a proj string that starts with +proj="
+    )]
     Unknown {
         /// The text.
         text: String,
@@ -81,7 +83,10 @@ impl PartialEq for Datum {
 impl Datum {
     /// WGS84.
     pub fn wgs84() -> Self {
-        Self { name: "wgs84".to_owned(), kind: Kind::Wgs84 }
+        Self {
+            name: "wgs84".to_owned(),
+            kind: Kind::Wgs84,
+        }
     }
 
     /// The datum of a `.prj` file's WKT.
@@ -90,12 +95,17 @@ impl Datum {
     }
 
     fn from_proj(text: &str) -> Result<Self, DatumError> {
-        let unusable =
-            |error: proj4rs::errors::Error| DatumError::Unusable { text: text.to_owned(), problem: error.to_string() };
+        let unusable = |error: proj4rs::errors::Error| DatumError::Unusable {
+            text: text.to_owned(),
+            problem: error.to_string(),
+        };
         let from = Proj::from_proj_string(text).map_err(unusable)?;
         let to = Proj::from_proj_string("+proj=longlat +datum=WGS84 +no_defs").map_err(unusable)?;
         let geographic = from.is_latlong();
-        Ok(Self { name: text.to_owned(), kind: Kind::Projected(Arc::new(Projection { from, to, geographic })) })
+        Ok(Self {
+            name: text.to_owned(),
+            kind: Kind::Projected(Arc::new(Projection { from, to, geographic })),
+        })
     }
 
     /// WGS84 of a point in this datum.
@@ -105,7 +115,11 @@ impl Datum {
             Kind::Gcj02 | Kind::Bd09 => {
                 // The formulas are for degrees; far outside they do not end.
                 LatLng::new(y, x).map_err(|_range| DatumError::OutOfRange)?;
-                if matches!(self.kind, Kind::Gcj02) { gcj02_to_wgs84(y, x) } else { bd09_to_wgs84(y, x) }
+                if matches!(self.kind, Kind::Gcj02) {
+                    gcj02_to_wgs84(y, x)
+                } else {
+                    bd09_to_wgs84(y, x)
+                }
             }
             Kind::Projected(projection) => projection.to_wgs84(x, y)?,
         };
@@ -125,10 +139,12 @@ impl Projection {
         if !(x.is_finite() && y.is_finite()) {
             return Err(DatumError::OutOfRange);
         }
-        let mut point =
-            if self.geographic { (x.to_radians(), y.to_radians(), 0.0) } else { (x, y, 0.0) };
-        proj4rs::transform::transform(&self.from, &self.to, &mut point)
-            .map_err(|_outside| DatumError::OutOfRange)?;
+        let mut point = if self.geographic {
+            (x.to_radians(), y.to_radians(), 0.0)
+        } else {
+            (x, y, 0.0)
+        };
+        proj4rs::transform::transform(&self.from, &self.to, &mut point).map_err(|_outside| DatumError::OutOfRange)?;
         Ok((point.1.to_degrees(), point.0.to_degrees()))
     }
 }
@@ -139,14 +155,22 @@ impl FromStr for Datum {
     fn from_str(text: &str) -> Result<Self, DatumError> {
         let text = text.trim();
         let lower = text.to_ascii_lowercase();
-        let named = |name: &str, kind| Ok(Self { name: name.to_owned(), kind });
+        let named = |name: &str, kind| {
+            Ok(Self {
+                name: name.to_owned(),
+                kind,
+            })
+        };
         match lower.as_str() {
             "wgs84" | "wgs-84" | "epsg:4326" | "cgcs2000" | "epsg:4490" => named(&lower, Kind::Wgs84),
             "gcj02" | "gcj-02" => named("gcj02", Kind::Gcj02),
             "bd09" | "bd-09" => named("bd09", Kind::Bd09),
             code if code.starts_with("epsg:") || code.starts_with("esri:") => {
                 let proj = code::proj_string(code).ok_or_else(|| DatumError::UnknownCode { code: text.to_owned() })?;
-                Ok(Self { name: code.to_ascii_uppercase(), ..Self::from_proj(&proj)? })
+                Ok(Self {
+                    name: code.to_ascii_uppercase(),
+                    ..Self::from_proj(&proj)?
+                })
             }
             proj if proj.starts_with("+proj=") => Self::from_proj(text),
             wkt if wkt.starts_with("projcs[") || wkt.starts_with("geogcs[") => Self::from_prj(text),

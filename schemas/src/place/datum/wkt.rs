@@ -5,7 +5,10 @@ use super::DatumError;
 /// The proj string of a `.prj` file's text.
 pub fn proj_string(text: &str) -> Result<String, DatumError> {
     let name = quoted(text).unwrap_or("?").to_owned();
-    let unusable = |problem: &str| DatumError::Unusable { text: name.clone(), problem: problem.to_owned() };
+    let unusable = |problem: &str| DatumError::Unusable {
+        text: name.clone(),
+        problem: problem.to_owned(),
+    };
     let upper = text.to_ascii_uppercase();
     let (axis, flattening) =
         spheroid(&upper).ok_or_else(|| unusable("it has no SPHEROID; give a proj string instead"))?;
@@ -19,10 +22,14 @@ pub fn proj_string(text: &str) -> Result<String, DatumError> {
         "TRANSVERSE_MERCATOR" | "GAUSS_KRUGER" => "tmerc",
         "LAMBERT_CONFORMAL_CONIC" | "LAMBERT_CONFORMAL_CONIC_2SP" | "LAMBERT_CONFORMAL_CONIC_1SP" => "lcc",
         "MERCATOR_AUXILIARY_SPHERE" => {
-            return Ok("+proj=merc +a=6378137 +b=6378137 +lat_ts=0 +lon_0=0 +x_0=0 +y_0=0 +units=m +no_defs".to_owned());
+            return Ok(
+                "+proj=merc +a=6378137 +b=6378137 +lat_ts=0 +lon_0=0 +x_0=0 +y_0=0 +units=m +no_defs".to_owned(),
+            );
         }
         other => {
-            return Err(unusable(&format!("the projection {other} is not known here; give a proj string instead")));
+            return Err(unusable(&format!(
+                "the projection {other} is not known here; give a proj string instead"
+            )));
         }
     };
     let unit = upper

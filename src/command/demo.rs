@@ -1,0 +1,73 @@
+//! `shiyu demo`: the invented city, simulated, loaded and served.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use shiyu_ingest::hub::Hub;
+use shiyu_simulate::SimulationOptions;
+use tokio_util::sync::CancellationToken;
+
+use super::load::{hub_options, print_balances};
+use super::serve::Serving;
+use crate::cli::{CityArgs, DemoArgs, OutputFormat};
+use crate::exit::{Exit, Failure, OrExit as _};
+use crate::folder::{CityFolder, data_dir};
+use crate::output;
+
+const SAMPLE: &str = "SELECT category, sum(count) AS cases FROM cells GROUP BY category ORDER BY cases DESC LIMIT 10";
+
+/// Simulates, loads, serves.
+pub async fn run(given: Option<&Path>, format: OutputFormat, args: DemoArgs) -> Result<(), Failure> {
+    let data_dir = data_dir(given, "yunlan")?;
+    let records = data_dir.join("simulated");
+    super::print_error(&format!(
+        "simulating {} days of Yunlan (云澜), an invented city",
+        args.days
+    ));
+    let options = SimulationOptions {
+        seed: args.seed,
+        days: args.days,
+        scale: args.scale,
+    };
+    shiyu_simulate::simulate(&options, &records).or_exit(Exit::Usage)?;
+    let city = CityArgs {
+        city: city_folder().or_exit(Exit::NoInput)?,
+        variables: vec![("CITY_DATA".to_owned(), records.to_string_lossy().into_owned())],
+    };
+    let folder = CityFolder::load(&city, &[])?;
+    let hub = Hub::open(hub_options(&folder, data_dir.clone()))
+        .await
+        .map_err(super::hub_failure)?;
+    let balances = hub
+        .load_and_flush(&[], &[], &CancellationToken::new(), &|_progress| {})
+        .await
+        .map_err(super::hub_failure)?;
+    print_balances(format, &balances).or_exit(Exit::Io)?;
+    let (schema, batches) = shiyu_query::run_query(&data_dir, Some(folder.city.clone()), SAMPLE)
+        .await
+        .or_exit(Exit::Data)?;
+    super::print_line(&format!("\n{SAMPLE}"));
+    output::print_batches(format, &schema, &batches).or_exit(Exit::Io)?;
+    if args.once {
+        return hub.close().await.map_err(super::hub_failure);
+    }
+    let serving = Serving::start(hub, &folder, &args.addresses, 1024).await?;
+    serving.print();
+    serving.until_signal().await
+}
+
+/// `deploy/cities/yunlan`, below the current folder or one of those above the program.
+fn city_folder() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe().context("cannot find this program")?;
+    let here = std::env::current_dir().context("cannot find the current folder")?;
+    [here, program, PathBuf::from(env!("CARGO_MANIFEST_DIR"))]
+        .iter()
+        .flat_map(|start| {
+            start
+                .ancestors()
+                .map(|folder| folder.join("deploy/cities/yunlan"))
+                .collect::<Vec<_>>()
+        })
+        .find(|folder| folder.join("city.yaml").is_file())
+        .ok_or_else(|| anyhow!("cannot find deploy/cities/yunlan; run the demo from the repository"))
+}

@@ -1,0 +1,58 @@
+//! One file per command.
+
+mod check;
+mod demo;
+mod list;
+mod load;
+mod serve;
+mod simulate;
+mod sql;
+mod sql_worker;
+mod watch;
+
+use std::io::Write as _;
+
+use shiyu_ingest::hub::HubError;
+use shiyu_log::LogError;
+
+use crate::cli::{Cli, Command, WatchCommand};
+use crate::exit::{Exit, Failure};
+
+/// Runs the command.
+pub async fn run(cli: Cli) -> Result<(), Failure> {
+    let (data_dir, output) = (cli.data_dir.as_deref(), cli.output);
+    match cli.command {
+        Command::Demo(args) => demo::run(data_dir, output, args).await,
+        Command::Serve(args) => serve::run(data_dir, args).await,
+        Command::Load(args) => load::run(data_dir, output, args).await,
+        Command::Sql(args) => sql::run(data_dir, output, args).await,
+        Command::Watch(WatchCommand::Risk(args)) => watch::run(output, args).await,
+        Command::Check(args) => check::run(output, &args),
+        Command::Simulate(args) => simulate::run(output, &args),
+        Command::List(args) => list::run(output, args),
+        Command::SqlWorker(args) => sql_worker::run(data_dir, args).await,
+    }
+}
+
+/// Prints a line to standard error.
+pub fn print_error(text: &str) {
+    // Nothing can be done about a closed terminal.
+    let _written = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Prints a line to standard output.
+pub fn print_line(text: &str) {
+    let _written = writeln!(std::io::stdout(), "{text}");
+}
+
+/// The exit code an error of the hub asks for.
+pub fn hub_failure(error: HubError) -> Failure {
+    let exit = match &error {
+        HubError::Log(LogError::Locked { .. }) => Exit::NotPermitted,
+        HubError::Log(LogError::Incompatible { .. }) | HubError::City(_) | HubError::Connector(_) => Exit::Config,
+        HubError::UnknownFeed { .. } => Exit::Usage,
+        HubError::Log(_) | HubError::Key { .. } | HubError::Position { .. } | HubError::Fold(_) => Exit::Io,
+        _ => Exit::Software,
+    };
+    Failure::new(exit, error)
+}

@@ -1,0 +1,242 @@
+//! `shiyu serve`: everything of a city in one process, analysts' SQL in a second one.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use shiyu_ingest::hub::Hub;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::load::hub_options;
+use crate::cli::{AddressArgs, ServeArgs};
+use crate::exit::{Exit, Failure, OrExit as _};
+use crate::folder::{CityFolder, data_dir};
+use crate::serving::{ServeAddresses, access_of, engine_of, serve_grpc, serve_http};
+
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// Serves until a signal.
+pub async fn run(given: Option<&Path>, args: ServeArgs) -> Result<(), Failure> {
+    let folder = CityFolder::load(&args.city, &[])?;
+    let data_dir = data_dir(given, &folder.city.config.city)?;
+    let hub = Hub::open(hub_options(&folder, data_dir))
+        .await
+        .map_err(super::hub_failure)?;
+    let serving = Serving::start(hub, &folder, &args.addresses, args.sql_memory).await?;
+    serving.print();
+    serving.until_signal().await
+}
+
+/// A hub that serves.
+pub struct Serving {
+    hub: Arc<Hub>,
+    /// Where its doors are.
+    pub addresses: ServeAddresses,
+    stop: CancellationToken,
+    tasks: JoinSet<anyhow::Result<()>>,
+    worker: Child,
+}
+
+impl Serving {
+    /// Opens all doors and starts the connectors that watch.
+    pub async fn start(
+        hub: Hub,
+        folder: &CityFolder,
+        addresses: &AddressArgs,
+        sql_memory: u64,
+    ) -> Result<Self, Failure> {
+        let (tls, access) = access_of(addresses)?;
+        let metrics = metrics_exporter_prometheus::PrometheusBuilder::new()
+            .install_recorder()
+            .or_exit(Exit::Software)?;
+        let hub = Arc::new(hub);
+        // The tables must be there before the worker opens them.
+        hub.flush().await.map_err(super::hub_failure)?;
+        let engine = engine_of(&hub).await.or_exit(Exit::Config)?;
+        let grpc = bind(addresses.grpc).await?;
+        let http = bind(addresses.http).await?;
+        let (worker, flight, postgres) = start_worker(hub.data_dir(), folder, addresses, sql_memory)
+            .await
+            .or_exit(Exit::Unavailable)?;
+        let bound = ServeAddresses {
+            pid: std::process::id(),
+            grpc: grpc.local_addr().or_exit(Exit::Unavailable)?,
+            flight,
+            postgres,
+            http: http.local_addr().or_exit(Exit::Unavailable)?,
+        };
+        bound.write(hub.data_dir()).or_exit(Exit::Io)?;
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve_grpc(hub.clone(), engine.board(), grpc, tls, access, stop.clone()));
+        let engine_stop = stop.clone();
+        tasks.spawn(async move { Ok(engine.run(engine_stop).await?) });
+        tasks.spawn(serve_http(http, metrics, stop.clone()));
+        let (watching, watch_stop) = (hub.clone(), stop.clone());
+        tasks.spawn(async move { watch(&watching, &watch_stop).await });
+        Ok(Self {
+            hub,
+            addresses: bound,
+            stop,
+            tasks,
+            worker,
+        })
+    }
+
+    /// Prints the addresses and a sample question.
+    pub fn print(&self) {
+        let ServeAddresses {
+            grpc,
+            flight,
+            postgres,
+            http,
+            ..
+        } = &self.addresses;
+        let city = &self.hub.city().config;
+        super::print_line(&format!(
+            "{} is served{}\n  gRPC         http://{grpc}   shiyu watch risk --address http://{grpc}\n  Flight SQL   grpc://{flight}\n  PostgreSQL   psql -h {} -p {} shiyu\n  HTTP         http://{http}/metrics\n  sample SQL   SELECT category, sum(count) AS cases FROM cells GROUP BY category ORDER BY cases DESC LIMIT 10",
+            city.title,
+            if city.simulated { " (simulated data)" } else { "" },
+            postgres.ip(),
+            postgres.port(),
+        ));
+    }
+
+    /// Serves until SIGINT or SIGTERM, or until a part fails; then drains.
+    pub async fn until_signal(mut self) -> Result<(), Failure> {
+        let mut terminate =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).or_exit(Exit::Software)?;
+        let ended = tokio::select! {
+            _signal = tokio::signal::ctrl_c() => Ok(()),
+            _signal = terminate.recv() => Ok(()),
+            status = self.worker.wait() => Err(anyhow!("the SQL worker ended: {status:?}")),
+            failed = first_failure(&mut self.tasks) => Err(failed),
+        };
+        self.stop().await?;
+        ended.or_exit(Exit::Software)
+    }
+
+    /// Stops the doors, commits what is in flight, closes the data folder.
+    pub async fn stop(mut self) -> Result<(), Failure> {
+        self.stop.cancel();
+        // Closing its standard input ends the worker.
+        drop(self.worker.stdin.take());
+        let drained = tokio::time::timeout(STOP_WITHIN, async {
+            while let Some(ended) = self.tasks.join_next().await {
+                if let Ok(Err(error)) = ended {
+                    tracing::warn!(%error, "a part ended badly");
+                }
+            }
+            let _status = self.worker.wait().await;
+        })
+        .await;
+        if drained.is_err() {
+            return Err(Failure::new(
+                Exit::TryLater,
+                anyhow!("not everything ended in time; nothing acknowledged is lost"),
+            ));
+        }
+        match Arc::try_unwrap(self.hub) {
+            Ok(hub) => hub.close().await.map_err(super::hub_failure),
+            Err(_shared) => Err(Failure::new(
+                Exit::TryLater,
+                anyhow!("the hub is still in use; nothing acknowledged is lost"),
+            )),
+        }
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen at {address}; give another address, or port 0"))
+        .or_exit(Exit::Unavailable)
+}
+
+async fn first_failure(tasks: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Error {
+    loop {
+        match tasks.join_next().await {
+            Some(Ok(Ok(()))) => {}
+            Some(Ok(Err(error))) => return error,
+            Some(Err(error)) => return error.into(),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Reads the feeds whose connectors watch, until `stop`.
+async fn watch(hub: &Hub, stop: &CancellationToken) -> anyhow::Result<()> {
+    let feeds: Vec<String> = hub
+        .city()
+        .feeds
+        .iter()
+        .filter(|feed| feed.manifest.connector.with.get("watch") == Some(&serde_json::Value::Bool(true)))
+        .map(|feed| feed.manifest.feed.clone())
+        .collect();
+    if feeds.is_empty() {
+        return Ok(());
+    }
+    match hub.load(&feeds, &[], true, stop, &|_progress| {}).await {
+        Ok(_balances) => Ok(()),
+        Err(error) => {
+            // The doors stay open: pushes and loads do not need the folders that are watched.
+            tracing::error!(%error, "cannot watch the feeds' folders");
+            Ok(())
+        }
+    }
+}
+
+/// Starts the process that answers analysts' SQL, and waits for its addresses.
+async fn start_worker(
+    data_dir: &Path,
+    folder: &CityFolder,
+    addresses: &AddressArgs,
+    sql_memory: u64,
+) -> anyhow::Result<(Child, SocketAddr, SocketAddr)> {
+    let program: PathBuf = std::env::current_exe().context("cannot find this program")?;
+    let mut command = Command::new(program);
+    command
+        .arg("--data-dir")
+        .arg(data_dir)
+        .arg("sql-worker")
+        .arg("--city")
+        .arg(&folder.path);
+    command
+        .arg("--flight")
+        .arg(addresses.flight.to_string())
+        .arg("--postgres")
+        .arg(addresses.postgres.to_string());
+    command.arg("--sql-memory").arg(sql_memory.to_string());
+    if let Some(data) = folder.variables.get("CITY_DATA") {
+        command.arg("--var").arg(format!("CITY_DATA={data}"));
+    }
+    for (flag, file) in [
+        ("--tls-cert", &addresses.tls_cert),
+        ("--tls-key", &addresses.tls_key),
+        ("--tokens", &addresses.tokens),
+    ] {
+        if let Some(file) = file {
+            command.arg(flag).arg(file);
+        }
+    }
+    let mut worker = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("cannot start the SQL worker")?;
+    let output = worker.stdout.take().context("the SQL worker has no output")?;
+    let mut line = String::new();
+    BufReader::new(output).read_line(&mut line).await?;
+    let Some((flight, postgres)) = line.trim().split_once(' ') else {
+        bail!("the SQL worker ended before it served; its reason stands above");
+    };
+    Ok((worker, flight.parse()?, postgres.parse()?))
+}

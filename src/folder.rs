@@ -1,0 +1,89 @@
+//! The city folder on disk, and where data lies.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use shiyu_schemas::city::{City, FolderFiles};
+
+use crate::cli::CityArgs;
+use crate::exit::{Exit, Failure, OrExit as _};
+
+struct OnDisk(PathBuf);
+
+impl FolderFiles for OnDisk {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        std::fs::read(self.0.join(path)).map_err(|error| format!("cannot read it: {error}"))
+    }
+
+    fn list(&self, folder: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.0.join(folder)).into_iter().flatten();
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+/// A city's folder and what fills its variables.
+#[derive(Debug, Clone)]
+pub struct CityFolder {
+    /// The folder.
+    pub path: PathBuf,
+    /// Values of `${NAME}`.
+    pub variables: BTreeMap<String, String>,
+    /// The city.
+    pub city: Arc<City>,
+}
+
+impl CityFolder {
+    /// Reads a city; without another value `CITY_DATA` is the first of `inputs`.
+    pub fn load(args: &CityArgs, inputs: &[PathBuf]) -> Result<Self, Failure> {
+        let mut variables: BTreeMap<String, String> = std::env::vars().collect();
+        if let Some(input) = inputs.first() {
+            variables.insert("CITY_DATA".to_owned(), input.to_string_lossy().into_owned());
+        }
+        variables.extend(args.variables.iter().cloned());
+        // What a variable names is relative to where the command was given, not to the city's folder.
+        if let Some(data) = variables.get_mut("CITY_DATA")
+            && let Ok(absolute) = std::path::absolute(&*data)
+        {
+            *data = absolute.to_string_lossy().into_owned();
+        }
+        if !args.city.join("city.yaml").is_file() {
+            let error = anyhow!(
+                "cannot find \"{}\": --city names a city's folder",
+                args.city.join("city.yaml").display()
+            );
+            return Err(Failure::new(Exit::NoInput, error));
+        }
+        let path = std::path::absolute(&args.city)
+            .context("cannot name the city's folder")
+            .or_exit(Exit::NoInput)?;
+        let city = City::load(&OnDisk(path.clone()), &variables).or_exit(Exit::Config)?;
+        Ok(Self {
+            path,
+            variables,
+            city: Arc::new(city),
+        })
+    }
+}
+
+/// The data folder: given, or `$XDG_DATA_HOME/shiyu/<city>`.
+pub fn data_dir(given: Option<&Path>, city: &str) -> Result<PathBuf, Failure> {
+    if let Some(given) = given {
+        return Ok(given.to_owned());
+    }
+    let home = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")))
+        .ok_or_else(|| {
+            Failure::new(
+                Exit::Config,
+                anyhow!("cannot tell where data shall lie; give --data-dir"),
+            )
+        })?;
+    Ok(home.join("shiyu").join(city))
+}
