@@ -10,23 +10,23 @@ use crate::exit::Exit;
 /// Shiyu (市域): a city's event hub. Records in, SQL and live risk per place out.
 #[derive(Debug, Parser)]
 #[command(name = "shiyu", version, propagate_version = true, after_help = Exit::TABLE)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// Folder that holds everything the hub keeps [default: $XDG_DATA_HOME/shiyu/<city>]
     #[arg(long, global = true, env = "SHIYU_DATA_DIR", value_name = "DIR")]
-    pub data_dir: Option<PathBuf>,
+    pub(crate) data_dir: Option<PathBuf>,
 
     /// How results are printed
     #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Table)]
-    pub output: OutputFormat,
+    pub(crate) output: OutputFormat,
 
     /// What to do
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum OutputFormat {
+pub(crate) enum OutputFormat {
     /// For people
     Table,
     /// One JSON object a line
@@ -37,7 +37,7 @@ pub enum OutputFormat {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Simulate the invented city Yunlan, load it and serve it
     #[command(
         after_help = "Examples:\n  shiyu demo\n  shiyu demo --days 7 --scale 0.5\n  shiyu demo --once        load, print the sample SQL and its answer, and end"
@@ -84,14 +84,14 @@ pub enum Command {
 
 /// Which city, and the values of its variables.
 #[derive(Debug, Clone, Args)]
-pub struct CityArgs {
+pub(crate) struct CityArgs {
     /// The city's folder
     #[arg(long, env = "SHIYU_CITY", value_name = "DIR")]
-    pub city: PathBuf,
+    pub(crate) city: PathBuf,
 
     /// Value of a `${NAME}` in the city's files; else the environment's
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = parse_variable)]
-    pub variables: Vec<(String, String)>,
+    pub(crate) variables: Vec<(String, String)>,
 }
 
 fn parse_variable(text: &str) -> Result<(String, String), String> {
@@ -103,94 +103,94 @@ fn parse_variable(text: &str) -> Result<(String, String), String> {
 
 /// Addresses to serve at; port 0 = any free port. Only loopback: other addresses need TLS and tokens.
 #[derive(Debug, Clone, Args)]
-pub struct AddressArgs {
+pub(crate) struct AddressArgs {
     /// gRPC: intake and risk
     #[arg(long, default_value = "127.0.0.1:7110", value_name = "HOST:PORT")]
-    pub grpc: SocketAddr,
+    pub(crate) grpc: SocketAddr,
     /// Arrow Flight SQL
     #[arg(long, default_value = "127.0.0.1:7120", value_name = "HOST:PORT")]
-    pub flight: SocketAddr,
+    pub(crate) flight: SocketAddr,
     /// PostgreSQL wire protocol
     #[arg(long, default_value = "127.0.0.1:7130", value_name = "HOST:PORT")]
-    pub postgres: SocketAddr,
+    pub(crate) postgres: SocketAddr,
     /// HTTP: /healthz, /readyz, /metrics
     #[arg(long, default_value = "127.0.0.1:7140", value_name = "HOST:PORT")]
-    pub http: SocketAddr,
+    pub(crate) http: SocketAddr,
     /// PEM file of the certificate chain
     #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub tls_cert: Option<PathBuf>,
+    pub(crate) tls_cert: Option<PathBuf>,
     /// PEM file of the private key
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub tls_key: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
     /// File of access tokens, one `name:token` a line
     #[arg(long, value_name = "FILE")]
-    pub tokens: Option<PathBuf>,
+    pub(crate) tokens: Option<PathBuf>,
 }
 
 /// `shiyu demo`
 #[derive(Debug, Args)]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// Seed of the invented city
     #[arg(long, default_value_t = 7)]
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Days to simulate
     #[arg(long, default_value_t = 30)]
-    pub days: u32,
+    pub(crate) days: u32,
     /// Share of a full city's records
     #[arg(long, default_value_t = 0.2)]
-    pub scale: f64,
+    pub(crate) scale: f64,
     /// Load, answer the sample SQL, and end
     #[arg(long)]
-    pub once: bool,
+    pub(crate) once: bool,
     /// Addresses
     #[command(flatten)]
-    pub addresses: AddressArgs,
+    pub(crate) addresses: AddressArgs,
 }
 
 /// `shiyu serve`
 #[derive(Debug, Args)]
-pub struct ServeArgs {
+pub(crate) struct ServeArgs {
     /// City
     #[command(flatten)]
-    pub city: CityArgs,
+    pub(crate) city: CityArgs,
     /// Addresses
     #[command(flatten)]
-    pub addresses: AddressArgs,
+    pub(crate) addresses: AddressArgs,
     /// Memory an analyst's SQL may take, MiB
     #[arg(long, default_value_t = 1024, value_name = "MIB")]
-    pub sql_memory: u64,
+    pub(crate) sql_memory: u64,
 }
 
 /// `shiyu load`
 #[derive(Debug, Args)]
-pub struct LoadArgs {
+pub(crate) struct LoadArgs {
     /// City
     #[command(flatten)]
-    pub city: CityArgs,
+    pub(crate) city: CityArgs,
     /// Feeds to load [default: all]
     #[arg(long = "feed", value_name = "FEED")]
-    pub feeds: Vec<String>,
+    pub(crate) feeds: Vec<String>,
     /// Files and folders to read [default: those of the manifests]
     #[arg(long = "input", value_name = "PATH", num_args = 1..)]
-    pub inputs: Vec<PathBuf>,
+    pub(crate) inputs: Vec<PathBuf>,
 }
 
 /// `shiyu sql`
 #[derive(Debug, Args)]
-pub struct SqlArgs {
+pub(crate) struct SqlArgs {
     /// City [default: the data folder's]
     #[arg(long, env = "SHIYU_CITY", value_name = "DIR")]
-    pub city: Option<PathBuf>,
+    pub(crate) city: Option<PathBuf>,
     /// Value of a `${NAME}` in the city's files; else the environment's
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = parse_variable)]
-    pub variables: Vec<(String, String)>,
+    pub(crate) variables: Vec<(String, String)>,
     /// The question
-    pub query: String,
+    pub(crate) query: String,
 }
 
 /// `shiyu watch …`
 #[derive(Debug, Subcommand)]
-pub enum WatchCommand {
+pub(crate) enum WatchCommand {
     /// Subscribe to risk scores
     #[command(
         after_help = "Examples:\n  shiyu watch risk\n  shiyu watch risk --min-level yellow --area district=01\n  shiyu watch risk --once --output json"
@@ -200,61 +200,61 @@ pub enum WatchCommand {
 
 /// `shiyu watch risk`
 #[derive(Debug, Args)]
-pub struct WatchRiskArgs {
+pub(crate) struct WatchRiskArgs {
     /// The hub's gRPC address
     #[arg(long, default_value = "http://127.0.0.1:7110", value_name = "URL")]
-    pub address: String,
+    pub(crate) address: String,
     /// Access token
     #[arg(long, env = "SHIYU_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
+    pub(crate) token: Option<String>,
     /// Risk model [default: the city's first]
     #[arg(long, default_value = "")]
-    pub model: String,
+    pub(crate) model: String,
     /// Only this area
     #[arg(long, value_name = "LEVEL=CODE", value_parser = parse_variable)]
-    pub area: Option<(String, String)>,
+    pub(crate) area: Option<(String, String)>,
     /// H3 resolution [default: the model's]
     #[arg(long, default_value_t = 0)]
-    pub resolution: u32,
+    pub(crate) resolution: u32,
     /// Least level: green, blue, yellow, orange, red
     #[arg(long, default_value = "green")]
-    pub min_level: String,
+    pub(crate) min_level: String,
     /// Go on behind this token
     #[arg(long, default_value = "")]
-    pub resume: String,
+    pub(crate) resume: String,
     /// Print the snapshot and end
     #[arg(long)]
-    pub once: bool,
+    pub(crate) once: bool,
 }
 
 /// `shiyu check`
 #[derive(Debug, Args)]
-pub struct CheckArgs {
+pub(crate) struct CheckArgs {
     /// City
     #[command(flatten)]
-    pub city: CityArgs,
+    pub(crate) city: CityArgs,
 }
 
 /// `shiyu simulate`
 #[derive(Debug, Args)]
-pub struct SimulateArgs {
+pub(crate) struct SimulateArgs {
     /// Seed: the same seed gives the same bytes
     #[arg(long)]
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Days to simulate
     #[arg(long)]
-    pub days: u32,
+    pub(crate) days: u32,
     /// Share of a full city's records
     #[arg(long, default_value_t = 1.0)]
-    pub scale: f64,
+    pub(crate) scale: f64,
     /// Folder to write to
     #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
+    pub(crate) out: PathBuf,
 }
 
 /// `shiyu list …`
 #[derive(Debug, Subcommand)]
-pub enum ListCommand {
+pub(crate) enum ListCommand {
     /// Ways records get in
     Connectors,
     /// SQL functions
@@ -265,14 +265,14 @@ pub enum ListCommand {
 
 /// `shiyu sql-worker`
 #[derive(Debug, Args)]
-pub struct SqlWorkerArgs {
+pub(crate) struct SqlWorkerArgs {
     /// City
     #[command(flatten)]
-    pub city: CityArgs,
+    pub(crate) city: CityArgs,
     /// Addresses
     #[command(flatten)]
-    pub addresses: AddressArgs,
+    pub(crate) addresses: AddressArgs,
     /// Memory a query may take, MiB
     #[arg(long, default_value_t = 1024)]
-    pub sql_memory: u64,
+    pub(crate) sql_memory: u64,
 }

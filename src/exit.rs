@@ -5,7 +5,7 @@ use std::process::ExitCode;
 /// How the program ends; the number is the process' exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// All done, or drained after a signal.
     Ok = 0,
     /// The command line is wrong (clap).
@@ -30,7 +30,7 @@ pub enum Exit {
 
 impl Exit {
     /// All codes with what they mean, for `--help`.
-    pub const TABLE: &'static str = "\
+    pub(crate) const TABLE: &'static str = "\
 Exit codes:
    0  done, or drained after a signal
   64  wrong command line
@@ -52,16 +52,16 @@ impl From<Exit> for ExitCode {
 
 /// An error with the exit code it asks for.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// How the program ends.
-    pub exit: Exit,
+    pub(crate) exit: Exit,
     /// Printed once, as a chain.
-    pub error: anyhow::Error,
+    pub(crate) error: anyhow::Error,
 }
 
 impl Failure {
     /// An error that ends the program with `exit`.
-    pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+    pub(crate) fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
         Self {
             exit,
             error: error.into(),
@@ -70,7 +70,7 @@ impl Failure {
 }
 
 /// Gives an error its exit code.
-pub trait OrExit<T> {
+pub(crate) trait OrExit<T> {
     /// Ends the program with `exit` on error.
     fn or_exit(self, exit: Exit) -> Result<T, Failure>;
 }

@@ -29,18 +29,18 @@ impl FolderFiles for OnDisk {
 
 /// A city's folder and what fills its variables.
 #[derive(Debug, Clone)]
-pub struct CityFolder {
+pub(crate) struct CityFolder {
     /// The folder.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Values of `${NAME}`.
-    pub variables: BTreeMap<String, String>,
+    pub(crate) variables: BTreeMap<String, String>,
     /// The city.
-    pub city: Arc<City>,
+    pub(crate) city: Arc<City>,
 }
 
 impl CityFolder {
     /// Reads a city; without another value `CITY_DATA` is the first of `inputs`.
-    pub fn load(args: &CityArgs, inputs: &[PathBuf]) -> Result<Self, Failure> {
+    pub(crate) fn load(args: &CityArgs, inputs: &[PathBuf]) -> Result<Self, Failure> {
         let mut variables: BTreeMap<String, String> = std::env::vars().collect();
         if let Some(input) = inputs.first() {
             variables.insert("CITY_DATA".to_owned(), input.to_string_lossy().into_owned());
@@ -72,7 +72,7 @@ impl CityFolder {
 }
 
 /// The data folder: given, or `$XDG_DATA_HOME/shiyu/<city>`.
-pub fn data_dir(given: Option<&Path>, city: &str) -> Result<PathBuf, Failure> {
+pub(crate) fn data_dir(given: Option<&Path>, city: &str) -> Result<PathBuf, Failure> {
     if let Some(given) = given {
         return Ok(given.to_owned());
     }

@@ -9,7 +9,7 @@ use arrow::datatypes::SchemaRef;
 use crate::cli::OutputFormat;
 
 /// Prints batches of one schema to standard output.
-pub fn print_batches(format: OutputFormat, schema: &SchemaRef, batches: &[RecordBatch]) -> anyhow::Result<()> {
+pub(crate) fn print_batches(format: OutputFormat, schema: &SchemaRef, batches: &[RecordBatch]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match format {
         OutputFormat::Table => {
@@ -39,7 +39,7 @@ pub fn print_batches(format: OutputFormat, schema: &SchemaRef, batches: &[Record
 }
 
 /// A table of text, for lists that are no query results.
-pub fn print_rows(format: OutputFormat, columns: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
+pub(crate) fn print_rows(format: OutputFormat, columns: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
     use std::sync::Arc;
 
     use arrow::array::{ArrayRef, StringArray};

@@ -29,29 +29,29 @@ const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// Where a running hub is, `run/serve.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServeAddresses {
+pub(crate) struct ServeAddresses {
     /// Process.
-    pub pid: u32,
+    pub(crate) pid: u32,
     /// gRPC.
-    pub grpc: SocketAddr,
+    pub(crate) grpc: SocketAddr,
     /// Arrow Flight SQL.
-    pub flight: SocketAddr,
+    pub(crate) flight: SocketAddr,
     /// PostgreSQL wire.
-    pub postgres: SocketAddr,
+    pub(crate) postgres: SocketAddr,
     /// HTTP.
-    pub http: SocketAddr,
+    pub(crate) http: SocketAddr,
 }
 
 impl ServeAddresses {
     /// Reads the file of a data folder.
-    pub fn read(data_dir: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn read(data_dir: &Path) -> anyhow::Result<Self> {
         let path = data_dir.join("run").join("serve.json");
         let bytes = std::fs::read(&path).with_context(|| format!("cannot read \"{}\"", path.display()))?;
         Ok(serde_json::from_slice(&bytes)?)
     }
 
     /// Writes the file.
-    pub fn write(&self, data_dir: &Path) -> anyhow::Result<()> {
+    pub(crate) fn write(&self, data_dir: &Path) -> anyhow::Result<()> {
         let folder = data_dir.join("run");
         std::fs::create_dir_all(&folder)?;
         Ok(std::fs::write(
@@ -62,10 +62,10 @@ impl ServeAddresses {
 }
 
 /// Certificate chain and key, PEM.
-pub type TlsFiles = Option<(Vec<u8>, Vec<u8>)>;
+pub(crate) type TlsFiles = Option<(Vec<u8>, Vec<u8>)>;
 
 /// Reads certificate, key and tokens; what is not loopback needs all of them.
-pub fn access_of(addresses: &AddressArgs) -> Result<(TlsFiles, Access), Failure> {
+pub(crate) fn access_of(addresses: &AddressArgs) -> Result<(TlsFiles, Access), Failure> {
     let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read \"{}\"", path.display()));
     let tls = match (&addresses.tls_cert, &addresses.tls_key) {
         (Some(cert), Some(key)) => Some((read(cert).or_exit(Exit::Config)?, read(key).or_exit(Exit::Config)?)),
@@ -107,7 +107,7 @@ pub fn access_of(addresses: &AddressArgs) -> Result<(TlsFiles, Access), Failure>
 }
 
 /// Compiles the city's models; errors name model and factor.
-pub fn compile_models(city: &shiyu_schemas::city::City) -> anyhow::Result<Vec<Arc<CompiledModel>>> {
+pub(crate) fn compile_models(city: &shiyu_schemas::city::City) -> anyhow::Result<Vec<Arc<CompiledModel>>> {
     city.models
         .iter()
         .map(|model| CompiledModel::compile(model).with_context(|| format!("models/{}.yaml", model.model)))
@@ -115,7 +115,7 @@ pub fn compile_models(city: &shiyu_schemas::city::City) -> anyhow::Result<Vec<Ar
 }
 
 /// The engine over a hub's log.
-pub async fn engine_of(hub: &Hub) -> anyhow::Result<RiskEngine> {
+pub(crate) async fn engine_of(hub: &Hub) -> anyhow::Result<RiskEngine> {
     let zone = jiff::tz::TimeZone::get(&hub.city().config.zone)?;
     let models = compile_models(hub.city())?;
     let options = EngineOptions {
@@ -127,7 +127,7 @@ pub async fn engine_of(hub: &Hub) -> anyhow::Result<RiskEngine> {
 }
 
 /// Serves gRPC until `stop`: intake, risk, health, reflection.
-pub async fn serve_grpc(
+pub(crate) async fn serve_grpc(
     hub: Arc<Hub>,
     board: Arc<shiyu_query::risk::ScoreBoard>,
     listener: TcpListener,
@@ -178,7 +178,7 @@ fn check_token(access: &Access, request: Request<()>) -> Result<Request<()>, Sta
 }
 
 /// Serves `/healthz`, `/readyz` and `/metrics` until `stop`.
-pub async fn serve_http(
+pub(crate) async fn serve_http(
     listener: TcpListener,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
     stop: CancellationToken,

@@ -11,7 +11,7 @@ use crate::folder::CityFolder;
 use crate::{output, serving};
 
 /// Checks and prints what stands in the folder.
-pub fn run(format: OutputFormat, args: &CheckArgs) -> Result<(), Failure> {
+pub(crate) fn run(format: OutputFormat, args: &CheckArgs) -> Result<(), Failure> {
     let folder = CityFolder::load(&args.city, &[])?;
     let sealer: Arc<dyn Sealer> = Arc::new(AesSealer::new(&[0; 32]));
     let mut problems = Vec::new();

@@ -17,7 +17,7 @@ use crate::output;
 const SAMPLE: &str = "SELECT category, sum(count) AS cases FROM cells GROUP BY category ORDER BY cases DESC LIMIT 10";
 
 /// Simulates, loads, serves.
-pub async fn run(given: Option<&Path>, format: OutputFormat, args: DemoArgs) -> Result<(), Failure> {
+pub(crate) async fn run(given: Option<&Path>, format: OutputFormat, args: DemoArgs) -> Result<(), Failure> {
     let data_dir = data_dir(given, "yunlan")?;
     let records = data_dir.join("simulated");
     super::print_error(&format!(

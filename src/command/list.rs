@@ -6,7 +6,7 @@ use crate::folder::CityFolder;
 use crate::output::print_rows;
 
 /// Prints what there is.
-pub fn run(format: OutputFormat, what: ListCommand) -> Result<(), Failure> {
+pub(crate) fn run(format: OutputFormat, what: ListCommand) -> Result<(), Failure> {
     match what {
         ListCommand::Connectors => {
             let rows: Vec<Vec<String>> = shiyu_connectors::CONNECTORS

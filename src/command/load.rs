@@ -18,12 +18,12 @@ use crate::output;
 use crate::serving::ServeAddresses;
 
 /// Partitions of a new log: one per core, two to sixteen.
-pub fn partitions() -> u32 {
+pub(crate) fn partitions() -> u32 {
     std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 16) as u32)
 }
 
 /// Settings of a hub over a data folder.
-pub fn hub_options(folder: &CityFolder, data_dir: PathBuf) -> HubOptions {
+pub(crate) fn hub_options(folder: &CityFolder, data_dir: PathBuf) -> HubOptions {
     HubOptions {
         data_dir,
         city: folder.city.clone(),
@@ -36,7 +36,7 @@ pub fn hub_options(folder: &CityFolder, data_dir: PathBuf) -> HubOptions {
 }
 
 /// Loads, here or through the running hub that owns the data folder.
-pub async fn run(given: Option<&Path>, format: OutputFormat, args: LoadArgs) -> Result<(), Failure> {
+pub(crate) async fn run(given: Option<&Path>, format: OutputFormat, args: LoadArgs) -> Result<(), Failure> {
     for input in &args.inputs {
         if !input.exists() {
             return Err(Failure::new(
@@ -151,7 +151,7 @@ fn show(bar: &ProgressBar, progress: &v1::LoadProgress) {
 }
 
 /// Prints the balances, then the reasons.
-pub fn print_balances(format: OutputFormat, balances: &[v1::Balance]) -> anyhow::Result<()> {
+pub(crate) fn print_balances(format: OutputFormat, balances: &[v1::Balance]) -> anyhow::Result<()> {
     const COLUMNS: [&str; 10] = [
         "feed",
         "read",

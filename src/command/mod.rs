@@ -19,7 +19,7 @@ use crate::cli::{Cli, Command, WatchCommand};
 use crate::exit::{Exit, Failure};
 
 /// Runs the command.
-pub async fn run(cli: Cli) -> Result<(), Failure> {
+pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     let (data_dir, output) = (cli.data_dir.as_deref(), cli.output);
     match cli.command {
         Command::Demo(args) => demo::run(data_dir, output, args).await,
@@ -35,18 +35,18 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
 }
 
 /// Prints a line to standard error.
-pub fn print_error(text: &str) {
+pub(crate) fn print_error(text: &str) {
     // Nothing can be done about a closed terminal.
     let _written = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Prints a line to standard output.
-pub fn print_line(text: &str) {
+pub(crate) fn print_line(text: &str) {
     let _written = writeln!(std::io::stdout(), "{text}");
 }
 
 /// The exit code an error of the hub asks for.
-pub fn hub_failure(error: HubError) -> Failure {
+pub(crate) fn hub_failure(error: HubError) -> Failure {
     let exit = match &error {
         HubError::Log(LogError::Locked { .. }) => Exit::NotPermitted,
         HubError::Log(LogError::Incompatible { .. }) | HubError::City(_) | HubError::Connector(_) => Exit::Config,

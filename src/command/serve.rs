@@ -23,7 +23,7 @@ use crate::serving::{ServeAddresses, access_of, engine_of, serve_grpc, serve_htt
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// Serves until a signal.
-pub async fn run(given: Option<&Path>, args: ServeArgs) -> Result<(), Failure> {
+pub(crate) async fn run(given: Option<&Path>, args: ServeArgs) -> Result<(), Failure> {
     let folder = CityFolder::load(&args.city, &[])?;
     let data_dir = data_dir(given, &folder.city.config.city)?;
     let hub = Hub::open(hub_options(&folder, data_dir))
@@ -35,10 +35,10 @@ pub async fn run(given: Option<&Path>, args: ServeArgs) -> Result<(), Failure> {
 }
 
 /// A hub that serves.
-pub struct Serving {
+pub(crate) struct Serving {
     hub: Arc<Hub>,
     /// Where its doors are.
-    pub addresses: ServeAddresses,
+    pub(crate) addresses: ServeAddresses,
     stop: CancellationToken,
     tasks: JoinSet<anyhow::Result<()>>,
     worker: Child,
@@ -46,7 +46,7 @@ pub struct Serving {
 
 impl Serving {
     /// Opens all doors and starts the connectors that watch.
-    pub async fn start(
+    pub(crate) async fn start(
         hub: Hub,
         folder: &CityFolder,
         addresses: &AddressArgs,
@@ -91,7 +91,7 @@ impl Serving {
     }
 
     /// Prints the addresses and a sample question.
-    pub fn print(&self) {
+    pub(crate) fn print(&self) {
         let ServeAddresses {
             grpc,
             flight,
@@ -110,7 +110,7 @@ impl Serving {
     }
 
     /// Serves until SIGINT or SIGTERM, or until a part fails; then drains.
-    pub async fn until_signal(mut self) -> Result<(), Failure> {
+    pub(crate) async fn until_signal(mut self) -> Result<(), Failure> {
         let mut terminate =
             tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).or_exit(Exit::Software)?;
         let ended = tokio::select! {
@@ -124,7 +124,7 @@ impl Serving {
     }
 
     /// Stops the doors, commits what is in flight, closes the data folder.
-    pub async fn stop(mut self) -> Result<(), Failure> {
+    pub(crate) async fn stop(mut self) -> Result<(), Failure> {
         self.stop.cancel();
         // Closing its standard input ends the worker.
         drop(self.worker.stdin.take());

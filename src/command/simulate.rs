@@ -7,7 +7,7 @@ use crate::exit::{Exit, Failure, OrExit as _};
 use crate::output;
 
 /// Writes the invented city's records and prints how many.
-pub fn run(format: OutputFormat, args: &SimulateArgs) -> Result<(), Failure> {
+pub(crate) fn run(format: OutputFormat, args: &SimulateArgs) -> Result<(), Failure> {
     let options = SimulationOptions {
         seed: args.seed,
         days: args.days,

@@ -10,7 +10,7 @@ use crate::folder::{CityFolder, data_dir};
 use crate::output;
 
 /// Answers one question over the newest snapshot of the tables; a running hub is not disturbed.
-pub async fn run(given: Option<&Path>, format: OutputFormat, args: SqlArgs) -> Result<(), Failure> {
+pub(crate) async fn run(given: Option<&Path>, format: OutputFormat, args: SqlArgs) -> Result<(), Failure> {
     let folder = match args.city {
         Some(city) => Some(CityFolder::load(
             &CityArgs {

@@ -13,7 +13,7 @@ use crate::folder::{CityFolder, data_dir};
 use crate::serving::access_of;
 
 /// Serves SQL until standard input closes, which it does when the hub ends. Prints `<flight> <postgres>` when it is ready.
-pub async fn run(given: Option<&Path>, args: SqlWorkerArgs) -> Result<(), Failure> {
+pub(crate) async fn run(given: Option<&Path>, args: SqlWorkerArgs) -> Result<(), Failure> {
     let folder = CityFolder::load(&args.city, &[])?;
     let (tls, access) = access_of(&args.addresses)?;
     let options = SqlServeOptions {

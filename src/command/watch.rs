@@ -12,7 +12,7 @@ use crate::cli::{OutputFormat, WatchRiskArgs};
 use crate::exit::{Exit, Failure, OrExit as _};
 
 /// Follows scores until the stream ends.
-pub async fn run(format: OutputFormat, args: WatchRiskArgs) -> Result<(), Failure> {
+pub(crate) async fn run(format: OutputFormat, args: WatchRiskArgs) -> Result<(), Failure> {
     let level = v1::Level::from_word(&args.min_level).ok_or_else(|| {
         Failure::new(
             Exit::Usage,
