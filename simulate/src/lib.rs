@@ -69,7 +69,8 @@ pub type Summary = BTreeMap<&'static str, u64>;
 
 /// Writes `hotline/`, `police/`, `grid/`, `petition/`, `truth/` and `areas/` below `out`.
 pub fn simulate(options: &SimulationOptions, out: &Path) -> Result<Summary, SimulateError> {
-    if !(1..=3660).contains(&options.days) || !(options.scale > 0.0 && options.scale <= 100.0) {
+    let is_sane = (1..=3660).contains(&options.days) && options.scale > 0.0 && options.scale <= 100.0;
+    if !is_sane {
         return Err(SimulateError::Options {
             days: options.days,
             scale: options.scale,

@@ -41,7 +41,7 @@ pub fn order_text(rng: &mut ChaCha8Rng, kind: &Kind, address: &str, again: bool)
             mobile(rng)
         ),
         1 => format!("{surname}先生（{}）", mobile(rng)),
-        2 => format!("联系人{surname}女士，",),
+        2 => format!("联系人{surname}女士，"),
         3 => format!("市民身份证号{}，", identity_number(rng)),
         _ => String::new(),
     };

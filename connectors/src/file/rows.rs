@@ -167,9 +167,9 @@ impl Rows {
                     bytes: vec![0; 4096],
                     ends: vec![0; 64],
                 };
-                let (length, count) = match read_row(&mut first, &mut reader, &mut fields, settings.max_row_bytes)? {
-                    Found::Row { length, fields } => (length, fields),
-                    _ => return Err(OpenError::Problem("it is empty: not even a header".to_owned())),
+                let header = read_row(&mut first, &mut reader, &mut fields, settings.max_row_bytes)?;
+                let Found::Row { length, fields: count } = header else {
+                    return Err(OpenError::Problem("it is empty: not even a header".to_owned()));
                 };
                 let names: Vec<String> = (0..count).map(|index| fields.text(index).into_owned()).collect();
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -177,7 +177,10 @@ async fn compressed_files_and_json_are_read_alike() {
 #[tokio::test]
 async fn reading_goes_on_exactly_behind_any_position() {
     let folder = tempfile::tempdir().unwrap();
-    let text: String = (0..50).map(|row| format!("{row},v{row}\n")).collect();
+    let text = (0..50)
+        .map(|row| format!("{row},v{row}\n"))
+        .collect::<Vec<_>>()
+        .concat();
     std::fs::write(folder.path().join("a.csv"), format!("id,x\n{text}")).unwrap();
     let coded = encoding_rs::GB18030
         .encode(&format!("id,x\n1,居民\n{text}"))

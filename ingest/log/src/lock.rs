@@ -43,18 +43,17 @@ impl DataFolder {
         };
         fs::create_dir_all(path).map_err(failed("make"))?;
         let lock = take_lock(path)?;
-        let identity = match Self::identity_of(path)? {
-            Some(identity) => identity,
-            None => {
-                let identity = HubIdentity {
-                    format: FORMAT,
-                    city: city.to_owned(),
-                    partitions: partitions.max(1),
-                };
-                let text = serde_json::to_vec_pretty(&identity).expect("the struct has only plain fields");
-                durable::replace(&path.join("hub.json"), &text)?;
-                identity
-            }
+        let identity = if let Some(identity) = Self::identity_of(path)? {
+            identity
+        } else {
+            let identity = HubIdentity {
+                format: FORMAT,
+                city: city.to_owned(),
+                partitions: partitions.max(1),
+            };
+            let text = serde_json::to_vec_pretty(&identity).expect("the struct has only plain fields");
+            durable::replace(&path.join("hub.json"), &text)?;
+            identity
         };
         let incompatible = |problem: String| LogError::Incompatible {
             path: path.to_owned(),

@@ -5,14 +5,12 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 /// xxh3-128 over what was mapped.
 ///
-/// Not in it: when and where the record was read (`received_at`, source, row, delivery), the city folder's revision, the areas and flags
+/// Not in it: the version and the time of change (they are order, not content), when and where the record was read (`received_at`, source, row, delivery), the city folder's revision, the areas and flags
 /// (they follow from the rest), so the same record read again, from elsewhere or under other boundaries, is the same version.
 pub(super) fn content_hash(event: &v1::Event, buffer: &mut Vec<u8>) -> u128 {
     buffer.clear();
     for number in [
         i64::from(event.kind),
-        event.source_version,
-        event.updated_at_us,
         i64::from(event.channel),
         i64::from(event.origin),
         i64::from(event.state),

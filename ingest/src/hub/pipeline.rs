@@ -74,7 +74,7 @@ impl Pipeline<'_> {
                 match passed {
                     Ok(passed) => {
                         self.append(passed, positions, progress, &mut balance, &range_sender)
-                            .await?
+                            .await?;
                     }
                     Err(problem) => balance.failed_sources.push(problem),
                 }

@@ -1,6 +1,6 @@
 //! Points and cells.
 
-use h3o::{CellIndex, LatLng, Resolution};
+use h3o::{CellIndex, LatLng};
 
 use crate::function::Function;
 use crate::value::{Kind, Problem, Value};
@@ -73,7 +73,7 @@ fn base_cell(values: &[Value]) -> Result<Value, Problem> {
 }
 
 fn resolution(cell: CellIndex) -> i64 {
-    i64::from(u8::from(Resolution::from(cell.resolution())))
+    i64::from(u8::from(cell.resolution()))
 }
 
 const PLACE: &[(&str, Kind)] = &[("lat", Kind::Double), ("lng", Kind::Double), ("resolution", Kind::Int)];

@@ -43,7 +43,7 @@ fn distance(values: &[Value]) -> Result<Value, Problem> {
 fn path(values: &[Value]) -> Result<Value, Problem> {
     const APART: Problem = "the cells are too far apart or of two resolutions";
     let (from, to) = (values[0].cell()?, values[1].cell()?);
-    if from.grid_distance(to).map_err(|_error| APART)?.unsigned_abs() as u64 > CELLS_MAX {
+    if u64::from(from.grid_distance(to).map_err(|_error| APART)?.unsigned_abs()) > CELLS_MAX {
         return Err("more than 1,000,000 cells");
     }
     let cells = from.grid_path_cells(to).map_err(|_error| APART)?;

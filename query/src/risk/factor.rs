@@ -239,9 +239,8 @@ fn compile_aggregate(
     }
     let compile = |expression: Expr| context.create_physical_expr(expression, schema);
     let argument = match function.params.args.as_slice() {
-        [] => None,
         #[expect(deprecated, reason = "count(*) is still parsed to this")]
-        [Expr::Wildcard { .. }] => None,
+        [] | [Expr::Wildcard { .. }] => None,
         [argument] => Some(compile(argument.clone())?),
         _ => {
             return Err(DataFusionError::Plan(

@@ -1,9 +1,9 @@
 //! The city folder: everything that differs between two cities, nothing of it in code.
 //!
 //! In reading order:
-//! - [`config`]: `city.yaml`
-//! - [`manifest`]: `feeds/*.yaml`
-//! - [`model`]: `models/*.yaml`
+//! - [`config`]: the file `city.yaml`
+//! - [`manifest`]: the files `feeds/*.yaml`
+//! - [`model`]: the files `models/*.yaml`
 //! - [`category`]: `categories/*.csv`: the tree and the crosswalks
 //! - [`areas`]: boundary layers
 //! - [`yaml`]: reading with places and remedies

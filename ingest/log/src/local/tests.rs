@@ -17,7 +17,7 @@ fn records(from: u32, count: u32) -> Records {
     let mut records = Records::new();
     for number in from..from + count {
         records.push(&number.to_be_bytes(), |buffer| {
-            buffer.extend_from_slice(format!("value {number}").as_bytes())
+            buffer.extend_from_slice(format!("value {number}").as_bytes());
         });
     }
     records
