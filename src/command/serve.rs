@@ -10,7 +10,7 @@ use anyhow::{Context as _, anyhow, bail};
 use shiyu_ingest::hub::Hub;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpListener;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +42,8 @@ pub(crate) struct Serving {
     stop: CancellationToken,
     tasks: JoinSet<anyhow::Result<()>>,
     worker: Child,
+    /// The worker ends when this closes; `Child::wait` would close it at once.
+    worker_input: Option<ChildStdin>,
 }
 
 impl Serving {
@@ -62,7 +64,7 @@ impl Serving {
         let engine = engine_of(&hub).await.or_exit(Exit::Config)?;
         let grpc = bind(addresses.grpc).await?;
         let http = bind(addresses.http).await?;
-        let (worker, flight, postgres) = start_worker(hub.data_dir(), folder, addresses, sql_memory)
+        let (mut worker, flight, postgres) = start_worker(hub.data_dir(), folder, addresses, sql_memory)
             .await
             .or_exit(Exit::Unavailable)?;
         let bound = ServeAddresses {
@@ -86,6 +88,7 @@ impl Serving {
             addresses: bound,
             stop,
             tasks,
+            worker_input: worker.stdin.take(),
             worker,
         })
     }
@@ -127,7 +130,7 @@ impl Serving {
     pub(crate) async fn stop(mut self) -> Result<(), Failure> {
         self.stop.cancel();
         // Closing its standard input ends the worker.
-        drop(self.worker.stdin.take());
+        drop(self.worker_input.take());
         let drained = tokio::time::timeout(STOP_WITHIN, async {
             while let Some(ended) = self.tasks.join_next().await {
                 if let Ok(Err(error)) = ended {

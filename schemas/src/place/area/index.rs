@@ -14,7 +14,7 @@ use super::{Area, Ring, ring_contains};
 use crate::place::{Cell, LatLng};
 
 /// Cells of one level's cover, about; a finer one costs memory, a coarser one time.
-const CELLS_WANTED: f64 = 60_000.0;
+const CELLS_WANTED: f64 = 15_000.0;
 
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
