@@ -10,20 +10,18 @@ pub fn read<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, CityError>
         let place = error
             .location()
             .map_or((0, 0), |location| (location.line() as u32, location.column() as u32));
-        CityError::at(file, place, remedy(&error.without_snippet().to_string()))
+        CityError::at(file, place, remedy(error.without_snippet()))
     })
 }
 
-/// `unknown field `x`, expected one of `a`, `b`` gets the nearest right key.
-fn remedy(message: &str) -> String {
-    let first = message.lines().next().unwrap_or(message);
-    let quoted: Vec<&str> = first.split('`').skip(1).step_by(2).collect();
-    match quoted.split_first() {
-        Some((wrong, known)) if first.contains("unknown field") || first.contains("unknown variant") => {
-            let hint = did_you_mean(wrong, known.iter().copied());
-            format!("unknown key \"{wrong}\"{hint} (there are: {})", known.join(", "))
+/// The error's first line; an unknown key gets the nearest right one.
+fn remedy(error: &serde_saphyr::Error) -> String {
+    match error {
+        serde_saphyr::Error::SerdeUnknownField { field, expected, .. } => {
+            let hint = did_you_mean(field, expected.iter().copied());
+            format!("unknown key \"{field}\"{hint} (there are: {})", expected.join(", "))
         }
-        _ => first.to_owned(),
+        other => other.to_string().lines().next().unwrap_or_default().to_owned(),
     }
 }
 
