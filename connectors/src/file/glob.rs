@@ -20,15 +20,12 @@ pub(super) fn find(settings: &FileSettings, context: &OpenContext) -> Result<Vec
     for pattern in &settings.paths {
         if context.inputs.is_empty() {
             // What stands behind a variable is the file's name, as it is with `--input`: so both name a file alike.
-            match pattern.rsplit_once("}/") {
-                Some((before, rest)) => {
-                    let root = fill_variables(&format!("{before}}}"), &context.variables)?;
-                    walk(&context.city_folder.join(root), "", rest, &mut found)?;
-                }
-                None => {
-                    let (base, rest) = split_base(pattern);
-                    walk(&context.city_folder.join(base), "", &rest, &mut found)?;
-                }
+            if let Some((before, rest)) = pattern.rsplit_once("}/") {
+                let root = fill_variables(&format!("{before}}}"), &context.variables)?;
+                walk(&context.city_folder.join(root), "", rest, &mut found)?;
+            } else {
+                let (base, rest) = split_base(pattern);
+                walk(&context.city_folder.join(base), "", &rest, &mut found)?;
             }
         } else {
             let rest = pattern.rsplit_once("}/").map_or(pattern.as_str(), |(_, rest)| rest);
