@@ -12,6 +12,12 @@ pub fn proj_string(text: &str) -> Result<String, DatumError> {
     let upper = text.to_ascii_uppercase();
     let (axis, flattening) =
         spheroid(&upper).ok_or_else(|| unusable("it has no SPHEROID; give a proj string instead"))?;
+    // Datums on older ellipsoids (Beijing 1954, Xian 1980) lie tens of metres off WGS84, and a shift is local: never guess it.
+    if (axis - 6_378_137.0).abs() > 0.5 {
+        return Err(unusable(
+            "it is on an older ellipsoid; give a proj string with its +towgs84 shift instead",
+        ));
+    }
     let base = format!("+a={axis} +rf={flattening} +towgs84=0,0,0");
     if upper.trim_start().starts_with("GEOGCS") {
         return Ok(format!("+proj=longlat {base} +no_defs"));
@@ -98,6 +104,12 @@ mod tests {
         let b = by_code.to_wgs84(900_000.0, 1_020_000.0).unwrap();
         assert!(a.haversine_m(b) < 1e-4, "{}", a.haversine_m(b));
         assert!((38.0..39.0).contains(&a.lat()) && (-91.0..-90.0).contains(&a.lng()));
+    }
+
+    #[test]
+    fn an_older_ellipsoid_without_its_shift_is_refused() {
+        let text = MISSOURI_EAST.replace("6378137.0,298.257222101", "6378245.0,298.3");
+        assert!(Datum::from_prj(&text).unwrap_err().to_string().contains("+towgs84"));
     }
 
     #[test]
