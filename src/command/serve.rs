@@ -81,6 +81,14 @@ impl Serving {
         let engine_stop = stop.clone();
         tasks.spawn(async move { Ok(engine.run(engine_stop).await?) });
         tasks.spawn(serve_http(http, metrics, stop.clone()));
+        // A hub whose fold is dead would acknowledge what no table ever shows: better it ends.
+        let (folding, fold_stop) = (hub.clone(), stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = fold_stop.cancelled() => Ok(()),
+                failure = folding.fold().ended() => Err(failure.into()),
+            }
+        });
         let (watching, watch_stop) = (hub.clone(), stop.clone());
         tasks.spawn(async move { watch(&watching, &watch_stop).await });
         Ok(Self {
