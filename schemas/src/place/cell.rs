@@ -71,7 +71,12 @@ impl FromStr for Cell {
     type Err = CellError;
 
     fn from_str(text: &str) -> Result<Self, CellError> {
-        let value = u64::from_str_radix(text.trim_start_matches("0x"), 16).map_err(|_invalid| CellError)?;
+        let digits = text.strip_prefix("0x").unwrap_or(text);
+        // A sign is no digit, though the parser below takes one.
+        if digits.starts_with('+') {
+            return Err(CellError);
+        }
+        let value = u64::from_str_radix(digits, 16).map_err(|_invalid| CellError)?;
         Self::from_i64(value as i64)
     }
 }
@@ -88,7 +93,12 @@ mod tests {
         assert_eq!(cell.to_string().parse(), Ok(cell));
         assert_eq!(cell.to_string().len(), 15);
         assert!(cell.to_i64() > 0);
-        assert_eq!("xyz".parse::<Cell>(), Err(CellError));
+        assert_eq!(format!("0x{cell}").parse(), Ok(cell));
+        for text in ["xyz", "", "0x", &format!("+{cell}"), &format!("0x0x{cell}")] {
+            assert_eq!(text.parse::<Cell>(), Err(CellError));
+        }
+        assert_eq!(cell.parent(8).unwrap().resolution(), 8);
+        assert_eq!(cell.parent(10), None);
         assert_eq!(Cell::from_i64(0), Err(CellError));
     }
 }

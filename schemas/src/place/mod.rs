@@ -11,5 +11,8 @@ pub mod cell;
 pub mod datum;
 pub mod latlng;
 
+#[cfg(test)]
+mod data_tests;
+
 pub use cell::Cell;
 pub use latlng::LatLng;

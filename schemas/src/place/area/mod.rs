@@ -1,18 +1,23 @@
 //! Boundaries, and which area a point lies in.
 //!
 //! - [`source`]: boundary files (GeoJSON, Shapefile) in any datum
+//! - [`report`]: what is odd about a boundary as its file has it
 //! - [`index`]: H3 cover first, then the polygon itself
+//! - `bands`: a boundary's edges by latitude, for the index
 //!
 //! A point is in an area if it is inside an odd number of the area's rings (even-odd rule). For valid polygons this is the usual
 //! meaning; invalid ones (a hole given as a second shell) get the meaning they were drawn with, and are reported.
 
+mod bands;
 pub mod index;
+pub mod report;
 pub mod source;
 
 use geo::{LineString, MultiPolygon, Polygon};
 
 pub use index::AreaIndex;
-pub use source::{AreaFile, AreaReport};
+pub use report::AreaReport;
+pub use source::AreaFile;
 
 /// A closed ring of `(lng, lat)`, WGS84 degrees; first and last point are equal.
 pub type Ring = Vec<(f64, f64)>;
@@ -51,25 +56,31 @@ impl Area {
 
     /// The rings as polygons with holes: a ring inside an odd number of others is a hole of the smallest of them.
     pub fn polygon(&self) -> MultiPolygon {
-        let inside: Vec<Vec<usize>> = (0..self.rings.len())
+        let holders = self.holders();
+        let line = |ring: usize| LineString::from(self.rings[ring].clone());
+        let shells = (0..self.rings.len()).filter(|&ring| holders[ring].len().is_multiple_of(2));
+        MultiPolygon::new(
+            shells
+                .map(|shell| {
+                    let holes = (0..self.rings.len()).filter(|&ring| {
+                        holders[ring].len() == holders[shell].len() + 1 && holders[ring].contains(&shell)
+                    });
+                    Polygon::new(line(shell), holes.map(line).collect())
+                })
+                .collect(),
+        )
+    }
+
+    /// For every ring, the rings that hold it.
+    fn holders(&self) -> Vec<Vec<usize>> {
+        (0..self.rings.len())
             .map(|ring| {
                 let (lng, lat) = inner_point(&self.rings[ring]);
                 (0..self.rings.len())
                     .filter(|&other| other != ring && ring_contains(&self.rings[other], lat, lng))
                     .collect()
             })
-            .collect();
-        let line = |ring: usize| LineString::from(self.rings[ring].clone());
-        let shells = (0..self.rings.len()).filter(|&ring| inside[ring].len().is_multiple_of(2));
-        MultiPolygon::new(
-            shells
-                .map(|shell| {
-                    let holes = (0..self.rings.len())
-                        .filter(|&ring| inside[ring].len() == inside[shell].len() + 1 && inside[ring].contains(&shell));
-                    Polygon::new(line(shell), holes.map(line).collect())
-                })
-                .collect(),
-        )
+            .collect()
     }
 
     /// Size on the ellipsoid, square kilometres.
@@ -79,9 +90,13 @@ impl Area {
     }
 }
 
-/// A point just inside a ring, near its first edge: decides which rings hold a ring even where they touch.
+/// A point just inside a ring, beside the middle of its longest edge: decides which rings hold a ring even where they touch.
 fn inner_point(ring: &Ring) -> (f64, f64) {
-    let ((x1, y1), (x2, y2)) = (ring[0], ring[1]);
+    let length = |ends: &[(f64, f64)]| (ends[1].0 - ends[0].0).hypot(ends[1].1 - ends[0].1);
+    let Some(ends) = ring.windows(2).max_by(|a, b| length(a).total_cmp(&length(b))) else {
+        return (f64::NAN, f64::NAN);
+    };
+    let ((x1, y1), (x2, y2)) = (ends[0], ends[1]);
     let (middle_x, middle_y) = (f64::midpoint(x1, x2), f64::midpoint(y1, y2));
     let (normal_x, normal_y) = (-(y2 - y1) * 1e-6, (x2 - x1) * 1e-6);
     let left = (middle_x + normal_x, middle_y + normal_y);
@@ -92,22 +107,35 @@ fn inner_point(ring: &Ring) -> (f64, f64) {
     }
 }
 
-/// Whether a point is inside a ring: its ray eastwards crosses an odd number of edges. Half-open, so that a point on an edge that two
-/// rings share is in exactly one of them; each edge is computed from its southern end, so that both rings see the same crossing.
-pub fn ring_contains(ring: &Ring, lat: f64, lng: f64) -> bool {
-    let mut inside = false;
-    for edge in ring.windows(2) {
-        let (south, north) = if edge[0].1 <= edge[1].1 {
-            (edge[0], edge[1])
+/// An edge from its southern to its northern end, `(lng, lat)`: two rings that share it compute the same crossing.
+#[derive(Debug, Clone, Copy)]
+struct Edge {
+    south: (f64, f64),
+    north: (f64, f64),
+}
+
+impl Edge {
+    fn new(from: (f64, f64), to: (f64, f64)) -> Self {
+        if from.1 <= to.1 {
+            Self { south: from, north: to }
         } else {
-            (edge[1], edge[0])
-        };
-        if south.1 <= lat && lat < north.1 {
-            let crossing = south.0 + (lat - south.1) * (north.0 - south.0) / (north.1 - south.1);
-            inside ^= lng < crossing;
+            Self { south: to, north: from }
         }
     }
-    inside
+
+    /// Whether a point's ray eastwards crosses the edge. Half-open: the northern end belongs to the next edge.
+    fn is_east_of(&self, lat: f64, lng: f64) -> bool {
+        let (south, north) = (self.south, self.north);
+        south.1 <= lat && lat < north.1 && lng < south.0 + (lat - south.1) * (north.0 - south.0) / (north.1 - south.1)
+    }
+}
+
+/// Whether a point is inside a ring: its ray eastwards crosses an odd number of edges. Half-open, so that a point on an edge that two
+/// rings share is in exactly one of them.
+pub fn ring_contains(ring: &Ring, lat: f64, lng: f64) -> bool {
+    ring.windows(2).fold(false, |inside, ends| {
+        inside ^ Edge::new(ends[0], ends[1]).is_east_of(lat, lng)
+    })
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use proj4rs::Proj;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use gcj02::{bd09_to_gcj02, bd09_to_wgs84, gcj02_to_bd09, gcj02_to_wgs84, wgs84_to_bd09, wgs84_to_gcj02};
@@ -53,7 +54,11 @@ pub enum DatumError {
 }
 
 /// A datum with its projection. Geographic: x = longitude, y = latitude, degrees. Projected: x = easting, y = northing, in its units.
-#[derive(Debug, Clone)]
+///
+/// Parsed from and written as text: `wgs84`, `gcj02`, `bd09`, `cgcs2000`, `EPSG:n`, `ESRI:n`, a proj string (`+proj=…`) or a `.prj` file's
+/// WKT. A proj string whose datum is not WGS84 needs its own `+towgs84`: without one it is taken for WGS84, as PROJ does.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Datum {
     name: String,
     kind: Kind,
@@ -162,18 +167,21 @@ impl FromStr for Datum {
             })
         };
         match lower.as_str() {
-            "wgs84" | "wgs-84" | "epsg:4326" | "cgcs2000" | "epsg:4490" => named(&lower, Kind::Wgs84),
+            "wgs84" | "wgs-84" => named("wgs84", Kind::Wgs84),
+            "cgcs2000" => named("cgcs2000", Kind::Wgs84),
+            "epsg:4326" | "epsg:4490" => named(&lower.to_ascii_uppercase(), Kind::Wgs84),
             "gcj02" | "gcj-02" => named("gcj02", Kind::Gcj02),
             "bd09" | "bd-09" => named("bd09", Kind::Bd09),
             code if code.starts_with("epsg:") || code.starts_with("esri:") => {
-                let proj = code::proj_string(code).ok_or_else(|| DatumError::UnknownCode { code: text.to_owned() })?;
+                let code: String = code.split_whitespace().collect();
+                let proj = code::proj_string(&code).ok_or_else(|| DatumError::UnknownCode { code: text.to_owned() })?;
                 Ok(Self {
                     name: code.to_ascii_uppercase(),
                     ..Self::from_proj(&proj)?
                 })
             }
             proj if proj.starts_with("+proj=") => Self::from_proj(text),
-            wkt if wkt.starts_with("projcs[") || wkt.starts_with("geogcs[") => Self::from_prj(text),
+            wkt if wkt.starts_with("projcs") || wkt.starts_with("geogcs") => Self::from_prj(text),
             _ => Err(DatumError::Unknown { text: text.to_owned() }),
         }
     }
@@ -182,5 +190,86 @@ impl FromStr for Datum {
 impl fmt::Display for Datum {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.name)
+    }
+}
+
+impl TryFrom<String> for Datum {
+    type Error = DatumError;
+
+    fn try_from(text: String) -> Result<Self, DatumError> {
+        text.parse()
+    }
+}
+
+impl From<Datum> for String {
+    fn from(datum: Datum) -> Self {
+        datum.name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    /// Made by `tests/oracle/crs.py`: datum, x, y, latitude, longitude.
+    const VECTORS: &str = include_str!("../../../tests/data/proj_vectors.csv");
+
+    #[test]
+    fn proj_gives_the_same_places_within_a_millimetre() {
+        let mut far_m = 0.0_f64;
+        let rows: Vec<&str> = VECTORS.lines().filter(|line| !line.starts_with('#')).skip(1).collect();
+        assert!(rows.len() >= 200, "{} vectors", rows.len());
+        for row in rows {
+            let (code, numbers) = row.split_once(',').unwrap();
+            let numbers: Vec<f64> = numbers.split(',').map(|number| number.parse().unwrap()).collect();
+            let ours = code.parse::<Datum>().unwrap().to_wgs84(numbers[0], numbers[1]).unwrap();
+            let away_m = ours.haversine_m(LatLng::new(numbers[2], numbers[3]).unwrap());
+            assert!(away_m < 1e-3, "{row}: {away_m} m away");
+            far_m = far_m.max(away_m);
+        }
+        eprintln!("farthest from PROJ: {far_m:.2e} m");
+    }
+
+    #[test]
+    fn a_datum_survives_its_text() {
+        for text in [
+            "wgs84",
+            "gcj02",
+            "bd09",
+            "cgcs2000",
+            "EPSG:4326",
+            "EPSG:4547",
+            "ESRI:102696",
+            "+proj=utm +zone=50",
+        ] {
+            let datum: Datum = text.parse().unwrap();
+            assert_eq!(datum.to_string(), text);
+            let json = serde_json::to_string(&datum).unwrap();
+            assert_eq!(serde_json::from_str::<Datum>(&json).unwrap(), datum);
+        }
+        assert_eq!("epsg: 4547".parse::<Datum>().unwrap().to_string(), "EPSG:4547");
+        assert!(matches!("xian80".parse::<Datum>(), Err(DatumError::Unknown { .. })));
+        assert!(matches!(
+            "+proj=nonsense".parse::<Datum>(),
+            Err(DatumError::Unusable { .. })
+        ));
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_left_out_of_a_batch() {
+        let mut points = [None; 4];
+        let datum: Datum = "EPSG:4547".parse().unwrap();
+        datum.to_wgs84_many(
+            &[500_000.0, f64::NAN, 1e12, 500_000.0],
+            &[4e6, 4e6, 4e6, f64::INFINITY],
+            &mut points,
+        );
+        assert_eq!(points.map(|point| point.is_some()), [true, false, false, false]);
+        assert_eq!(Datum::wgs84().to_wgs84(500_000.0, 4e6), Err(DatumError::OutOfRange));
+        assert_eq!(
+            "gcj02".parse::<Datum>().unwrap().to_wgs84(f64::NAN, 30.0),
+            Err(DatumError::OutOfRange)
+        );
     }
 }
