@@ -9,7 +9,7 @@ use prost::Message;
 use shiyu_schemas::v1::{self, Outcome};
 
 use super::error::FoldError;
-use super::rows::{EventRows, RejectionRows};
+use super::rows::{EventRows, RejectionRows, ScoreRows};
 use super::step::{Effects, OtherChange, OwnChange};
 
 /// First byte of a blob: the format.
@@ -146,6 +146,14 @@ impl EpochRecord {
         }
         Ok(())
     }
+}
+
+/// Makes the rows of scores again; their fold says nothing about them that the log does not.
+pub fn replay_scores(values: &[Bytes], rows: &mut ScoreRows) -> Result<(), prost::DecodeError> {
+    for value in values {
+        rows.push(&v1::Score::decode(value.clone())?);
+    }
+    Ok(())
 }
 
 /// The outcome of a byte.

@@ -22,6 +22,9 @@ use super::worker::Worker;
 /// Epochs that may wait in the flusher's queue; their bytes have a bound of their own.
 const QUEUED_EPOCHS: usize = 64;
 
+/// What is folded into tables. Changes of counts go to their table with the events they come from.
+const FOLDED: [Topic; 3] = [Topic::Events, Topic::Rejections, Topic::Scores];
+
 /// Sizes and times of the fold.
 #[derive(Debug, Clone)]
 pub struct FoldOptions {
@@ -58,7 +61,7 @@ impl Default for FoldOptions {
     }
 }
 
-/// The fold of all partitions of `events.v1` and `rejections.v1`.
+/// The fold of all partitions of `events.v1`, `rejections.v1` and `scores.v1`.
 #[derive(Debug, Clone, Copy)]
 pub struct Fold;
 
@@ -113,7 +116,7 @@ impl Fold {
 
 fn open_partitions(log: &dyn EventLog, state: &StateStore) -> Result<Vec<Partition>, FoldError> {
     let mut opened = Vec::new();
-    for topic in [Topic::Events, Topic::Rejections] {
+    for topic in FOLDED {
         for number in 0..log.partitions(topic) {
             let state = state.partition(&state_name(topic, number))?;
             opened.push(Partition::open(log, state, topic, number)?);

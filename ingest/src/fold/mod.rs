@@ -11,7 +11,7 @@
 //! - [`rows`]: what the step did, as Arrow rows of the stored tables
 //! - [`epoch`]: what one epoch did, small enough to lie in the outbox until the tables have it
 //! - [`partition`]: an open partition: its state, its place in the log, its one commit
-//! - [`events`], [`rejections`]: the two kinds of partition
+//! - [`events`], [`rejections`], [`scores`]: the kinds of partition
 //! - [`worker`]: drives one partition: read, apply, commit, then the repeatable effects
 //! - [`flusher`]: commits rows of many epochs to the tables, then trims the outbox
 //! - [`progress`]: how far a partition is, recent outcomes, totals
@@ -34,6 +34,7 @@ pub mod partition;
 pub mod progress;
 pub mod rejections;
 pub mod rows;
+pub mod scores;
 pub mod step;
 pub mod withdrawal;
 pub mod worker;

@@ -13,10 +13,11 @@ use shiyu_log::{EventLog, LogError, Topic};
 
 use super::cache::{Change, StateView};
 use super::count::FeedCounts;
-use super::epoch::EpochRecord;
+use super::epoch::{EpochRecord, replay_scores};
 use super::error::FoldError;
 use super::events::EventFold;
 use super::rejections::RejectionFold;
+use super::scores::ScoreFold;
 
 /// Keys a new filter is made for, at least.
 const FILTER_KEYS_MIN: usize = 1 << 18;
@@ -78,17 +79,19 @@ pub struct Partition {
     folding: Folding,
 }
 
-/// The two kinds of fold.
+/// The kinds of fold.
 #[derive(Debug)]
 enum Folding {
     Events(Box<EventFold<FilteredView>>),
     Rejections(Box<RejectionFold<FilteredView>>),
+    Scores(ScoreFold),
 }
 
 /// Name of a partition's state, also in the tables' commits.
 pub fn state_name(topic: Topic, number: u32) -> String {
     match topic {
         Topic::Rejections => format!("rejections-{number}"),
+        Topic::Scores => format!("scores-{number}"),
         _ => format!("events-{number}"),
     }
 }
@@ -110,10 +113,11 @@ impl Partition {
             Some(bytes) => decode(&bytes, "the totals of a partition")?,
             None => FeedCounts::default(),
         };
-        let view = FilteredView::open(state.clone())?;
+        let view = || FilteredView::open(state.clone());
         let folding = match topic {
-            Topic::Rejections => Folding::Rejections(Box::new(RejectionFold::new(number, view))),
-            _ => Folding::Events(Box::new(EventFold::new(number, view, head.watermark_us))),
+            Topic::Scores => Folding::Scores(ScoreFold::default()),
+            Topic::Rejections => Folding::Rejections(Box::new(RejectionFold::new(number, view()?))),
+            _ => Folding::Events(Box::new(EventFold::new(number, view()?, head.watermark_us))),
         };
         let partition = Self {
             topic,
@@ -198,7 +202,9 @@ impl Partition {
         batch.put(Space::Meta, COUNTS, self.counts.encode_to_vec());
         batch.put(Space::Outbox, number.to_be_bytes(), record.to_blob()?);
         self.state.commit(batch)?;
-        self.view_mut().learn(&fresh)?;
+        if let Some(view) = self.view_mut() {
+            view.learn(&fresh)?;
+        }
 
         Ok(self.epoch(number, record, false))
     }
@@ -220,6 +226,17 @@ impl Partition {
                 }
                 Ok(fold.end())
             }
+            Folding::Scores(fold) => {
+                let record = fold
+                    .apply(self.head.offset, values)
+                    .map_err(|(offset, source)| FoldError::Record {
+                        topic: self.topic.name(),
+                        partition: self.number,
+                        offset,
+                        source,
+                    })?;
+                Ok((Vec::new(), record))
+            }
         }
     }
 
@@ -227,6 +244,7 @@ impl Partition {
         let tables = match &mut self.folding {
             Folding::Events(fold) => fold.rows_mut().finish(),
             Folding::Rejections(fold) => fold.rows_mut().finish(),
+            Folding::Scores(fold) => fold.rows_mut().finish(),
         };
         let counts = self.counts.clone();
         Epoch {
@@ -263,6 +281,7 @@ impl Partition {
         let made = match &mut self.folding {
             Folding::Events(fold) => record.replay_events(values, fold.rows_mut()),
             Folding::Rejections(fold) => record.replay_rejections(values, fold.rows_mut()),
+            Folding::Scores(fold) => replay_scores(values, fold.rows_mut()),
         };
         made.map_err(|source| FoldError::Record {
             topic: self.topic.name(),
@@ -287,10 +306,11 @@ impl Partition {
         }
     }
 
-    fn view_mut(&mut self) -> &mut FilteredView {
+    fn view_mut(&mut self) -> Option<&mut FilteredView> {
         match &mut self.folding {
-            Folding::Events(fold) => fold.view_mut(),
-            Folding::Rejections(fold) => fold.view_mut(),
+            Folding::Events(fold) => Some(fold.view_mut()),
+            Folding::Rejections(fold) => Some(fold.view_mut()),
+            Folding::Scores(_) => None,
         }
     }
 }

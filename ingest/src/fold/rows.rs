@@ -2,7 +2,7 @@
 
 use arrow::array::RecordBatch;
 use shiyu_schemas::code::Code;
-use shiyu_schemas::table::{CASE_CHANGES, CELL_CHANGES, EVENTS, REJECTIONS};
+use shiyu_schemas::table::{CASE_CHANGES, CELL_CHANGES, EVENTS, REJECTIONS, SCORES};
 use shiyu_schemas::v1::{self, Outcome};
 
 use super::case::{Description, RecordState, Standing, areas_json};
@@ -284,6 +284,51 @@ impl RejectionRows {
     /// Rows by table, where there are any; afterwards there are none.
     pub fn finish(&mut self) -> Vec<(&'static str, RecordBatch)> {
         finish([&mut self.rejections])
+    }
+}
+
+/// Rows of the table of scores.
+#[derive(Debug)]
+pub struct ScoreRows {
+    scores: TableRows,
+}
+
+impl Default for ScoreRows {
+    fn default() -> Self {
+        Self {
+            scores: TableRows::new(&SCORES),
+        }
+    }
+}
+
+impl ScoreRows {
+    /// A score.
+    pub fn push(&mut self, score: &v1::Score) {
+        let contributions: serde_json::Map<_, _> = score
+            .contributions
+            .iter()
+            .map(|part| {
+                let values = serde_json::json!({ "value": part.value, "points": part.points });
+                (part.factor.clone(), values)
+            })
+            .collect();
+        let rows = &mut self.scores;
+        rows.text(&score.model);
+        rows.hash(&[score.definition]);
+        rows.big(score.cell);
+        rows.time(score.window_start_us);
+        rows.time(score.window_end_us);
+        rows.double_option(Some(score.score));
+        rows.text(score.level().word());
+        rows.text(&serde_json::Value::Object(contributions).to_string());
+        rows.big(score.input_offset as i64);
+        rows.time(score.scored_at_us);
+        rows.end_row();
+    }
+
+    /// Rows by table, where there are any; afterwards there are none.
+    pub fn finish(&mut self) -> Vec<(&'static str, RecordBatch)> {
+        finish([&mut self.scores])
     }
 }
 

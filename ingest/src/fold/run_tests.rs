@@ -90,7 +90,7 @@ impl Hub {
     }
 
     async fn settle(&self, fold: &FoldHandle) {
-        for topic in [Topic::Events, Topic::Rejections] {
+        for topic in [Topic::Events, Topic::Rejections, Topic::Scores] {
             for partition in 0..self.log.partitions(topic) {
                 fold.settled(topic, partition, self.log.range(topic, partition).1)
                     .await
@@ -248,6 +248,9 @@ async fn what_is_appended_is_settled_counted_and_in_the_tables() {
     let mut refused = Records::new();
     refused.push_message(b"", &rejection);
     hub.log.append(Topic::Rejections, 0, refused).await.unwrap();
+    let mut scores = Records::new();
+    scores.push_message(b"", &v1::Score::default());
+    hub.log.append(Topic::Scores, 0, scores).await.unwrap();
     hub.settle(&fold).await;
 
     let snapshot = fold.flush().await.unwrap();
@@ -255,6 +258,7 @@ async fn what_is_appended_is_settled_counted_and_in_the_tables() {
     assert_eq!(hub.rows("events").len(), 1);
     assert_eq!(hub.rows("case_changes").len(), 1);
     assert_eq!(hub.rows("rejections").len(), 1);
+    assert_eq!(hub.rows("scores").len(), 1);
     let counts = &fold.counters()["police"];
     assert_eq!((counts.accepted, counts.duplicate, counts.rejected), (1, 1, 1));
     assert_eq!(
