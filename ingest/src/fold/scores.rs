@@ -60,13 +60,18 @@ mod tests {
         assert_eq!((record.first_offset, record.next_offset()), (5, 6));
         let tables = fold.rows_mut().finish();
         let text = |name| tables[0].1.column(SCORES.index(name)).as_string::<i32>().value(0);
-        assert_eq!((tables[0].0, text("model"), text("level")), ("scores", "order", "yellow"));
+        assert_eq!(
+            (tables[0].0, text("model"), text("level")),
+            ("scores", "order", "yellow")
+        );
         assert_eq!(text("contributions"), r#"{"rate":{"points":61.5,"value":2.0}}"#);
     }
 
     #[test]
     fn what_is_no_score_is_told_with_its_offset() {
-        let (offset, _) = ScoreFold::default().apply(7, &[Bytes::new(), Bytes::from_static(&[0xff])]).unwrap_err();
+        let (offset, _) = ScoreFold::default()
+            .apply(7, &[Bytes::new(), Bytes::from_static(&[0xff])])
+            .unwrap_err();
         assert_eq!(offset, 8);
     }
 }
