@@ -28,6 +28,7 @@ struct Columns<'a> {
     id: StringArray,
     version: Option<Int64Array>,
     kind: Option<StringArray>,
+    origins: Words<Option<v1::Origin>>,
     occurred_at: StringArray,
     optional_clocks: [Option<(StringArray, &'a Clock, &'a str)>; 4],
     categories: Words<Category>,
@@ -101,6 +102,7 @@ impl Door {
         let mut texts = |expression: &'a Expression| keep(expression, expression.texts(batch), marks);
         let id = texts(&mapping.id);
         let kind = mapping.kind.as_ref().map(&mut texts);
+        let origin_texts = mapping.origin.as_ref().map(&mut texts);
         let occurred_at = texts(&mapping.occurred_at.text);
         let optional_clocks = mapping.optional_clocks.each_ref().map(|clock| {
             let ClockField { text, clock } = clock.as_ref()?;
@@ -129,6 +131,7 @@ impl Door {
             id,
             version,
             kind,
+            origins: Words::read(origin_texts.as_ref(), rows, v1::Origin::from_word),
             occurred_at,
             optional_clocks,
             categories: Words::read(Some(&category_texts), rows, |text| category(&self.categories, text)),
@@ -153,11 +156,13 @@ impl Door {
         flags: &mut Flags,
     ) -> Result<v1::Event, (RejectionCode, &'a str)> {
         let record_id = text_at(&columns.id, row).ok_or((RejectionCode::MissingId, "id"))?;
+        let record_id = self.identifier(record_id, flags);
         let kind = kind_at(columns.kind.as_ref(), row)?;
+        let origin = origin_at(&columns.origins, row, self.origin)?;
         let times = self.times(columns, row, flags)?;
         let mut event = v1::Event {
             feed: self.feed.clone(),
-            record_id: record_id.to_owned(),
+            record_id,
             kind: kind.into(),
             source_version: columns
                 .version
@@ -165,8 +170,12 @@ impl Door {
                 .filter(|column| column.is_valid(row))
                 .map_or(0, |column| column.value(row)),
             channel: self.channel.into(),
-            origin: self.origin.into(),
-            match_key: owned(columns.match_key.as_ref(), row),
+            origin: origin.into(),
+            match_key: columns
+                .match_key
+                .as_ref()
+                .and_then(|column| text_at(column, row))
+                .map_or_else(String::new, |key| self.identifier(key, flags)),
             source_occurred_at: owned(Some(&columns.occurred_at), row),
             revision: self.revision,
             ..v1::Event::default()
@@ -176,6 +185,15 @@ impl Door {
         put_words(columns, row, &mut event, flags)?;
         put_texts(columns, row, &mut event, flags);
         Ok(event)
+    }
+
+    /// A key of a record. Where it points at a person a pseudonym stands for it: the same text gives the same one, and nothing gives it back.
+    fn identifier(&self, text: &str, flags: &mut Flags) -> String {
+        if matches!(scrub(text), Cow::Borrowed(_)) {
+            return text.to_owned();
+        }
+        flag(flags, "pseudonym");
+        self.sealer.pseudonym(text)
     }
 
     fn times<'a>(
@@ -305,6 +323,19 @@ fn kind_at<'a>(column: Option<&StringArray>, row: usize) -> Result<v1::EventKind
     match column.and_then(|column| text_at(column, row)) {
         None => Ok(v1::EventKind::Upsert),
         Some(word) => v1::EventKind::from_word(word).ok_or((RejectionCode::BadValue, "kind")),
+    }
+}
+
+fn origin_at<'a>(
+    origins: &Words<Option<v1::Origin>>,
+    row: usize,
+    of_feed: v1::Origin,
+) -> Result<v1::Origin, (RejectionCode, &'a str)> {
+    let word = origins.at(row);
+    match word.meaning {
+        Some(origin) => Ok(origin),
+        None if word.text.is_empty() => Ok(of_feed),
+        None => Err((RejectionCode::BadValue, "origin")),
     }
 }
 

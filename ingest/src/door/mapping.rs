@@ -32,6 +32,7 @@ pub(super) struct Mapping {
     pub(super) id: Expression,
     pub(super) version: Option<Expression>,
     pub(super) kind: Option<Expression>,
+    pub(super) origin: Option<Expression>,
     pub(super) occurred_at: ClockField,
     /// reported, updated, closed, due.
     pub(super) optional_clocks: [Option<ClockField>; 4],
@@ -125,6 +126,7 @@ impl Mapping {
         let id = compiler.plan("map.id", &map.id, DataType::Utf8);
         let version = compiler.optional("map.version", map.version.as_ref(), DataType::Int64);
         let kind = compiler.optional("map.kind", map.kind.as_ref(), DataType::Utf8);
+        let origin = compiler.optional("map.origin", map.origin.as_ref(), DataType::Utf8);
         let occurred_at = compiler.clock("map.occurred_at", &map.occurred_at);
         let optional_clocks = [
             ("map.reported_at", &map.reported_at),
@@ -158,6 +160,7 @@ impl Mapping {
                 id,
                 version,
                 kind,
+                origin,
                 occurred_at,
                 optional_clocks,
                 category,

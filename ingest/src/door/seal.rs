@@ -1,4 +1,5 @@
-//! Seals the originals of rejected records: AES-256-GCM under a key of the data folder, a random nonce per record.
+//! Seals the originals of rejected records: AES-256-GCM under a key of the data folder, a random nonce per record. And gives
+//! pseudonyms for ids that point at a person: HMAC-SHA-256 under a key derived from the same one, cut to 128 bits.
 //!
 //! The nonce is the only thing in the door that is not a function of its input; it is drawn by the sealer that is handed in.
 
@@ -6,20 +7,27 @@ use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac;
 
 /// Encrypts originals so that only who holds the key can read or re-drive them.
 pub trait Sealer: Send + Sync {
     /// Nonce, ciphertext and tag in one, and the id of the key.
     fn seal(&self, plain: &[u8]) -> (Vec<u8>, String);
+
+    /// What stands for an id that points at a person: `p-` and 32 hexadecimal digits, always the same for the same text and key.
+    fn pseudonym(&self, text: &str) -> String;
 }
 
 /// AES-256-GCM with random 96-bit nonces.
 pub struct AesSealer {
     key: RandomizedNonceKey,
+    pseudonym_key: hmac::Key,
     key_id: String,
 }
 
 const NONCE_BYTES: usize = 12;
+/// Bytes of a pseudonym.
+const PSEUDONYM_BYTES: usize = 16;
 
 impl AesSealer {
     /// A sealer of a 32-byte key. The key id is made of the key's hash.
@@ -27,8 +35,14 @@ impl AesSealer {
         let hash = digest(&SHA256, key);
         let prefix = hash.as_ref().first_chunk().expect("a SHA-256 has 32 bytes");
         let key_id = format!("{:08x}", u32::from_be_bytes(*prefix));
+        let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), b"shiyu pseudonym v1");
+        let pseudonym_key = hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref());
         let key = RandomizedNonceKey::new(&AES_256_GCM, key).expect("32 bytes are a key of AES-256");
-        Self { key, key_id }
+        Self {
+            key,
+            pseudonym_key,
+            key_id,
+        }
     }
 
     /// The original of what [`Sealer::seal`] gave; `None` where key or bytes are not the right ones.
@@ -54,6 +68,11 @@ impl Sealer for AesSealer {
         sealed.append(&mut ciphertext);
         (sealed, self.key_id.clone())
     }
+
+    fn pseudonym(&self, text: &str) -> String {
+        let tag = hmac::sign(&self.pseudonym_key, text.as_bytes());
+        format!("p-{}", hex::encode(&tag.as_ref()[..PSEUDONYM_BYTES]))
+    }
 }
 
 impl fmt::Debug for AesSealer {
@@ -68,6 +87,16 @@ impl fmt::Debug for AesSealer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pseudonym_is_the_same_for_the_same_key_only() {
+        let sealer = AesSealer::new(&[7; 32]);
+        let pseudonym = sealer.pseudonym("13800138000");
+        assert_eq!(pseudonym.len(), 34);
+        assert_eq!(AesSealer::new(&[7; 32]).pseudonym("13800138000"), pseudonym);
+        assert_ne!(sealer.pseudonym("13800138001"), pseudonym);
+        assert_ne!(AesSealer::new(&[8; 32]).pseudonym("13800138000"), pseudonym);
+    }
 
     #[test]
     fn only_the_key_opens_what_it_sealed() {

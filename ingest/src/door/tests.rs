@@ -412,6 +412,37 @@ fn a_correction_row_is_a_cancel_with_the_key_of_its_record() {
     assert_eq!(output.events[0].place_precision(), v1::PlacePrecision::None);
 }
 
+#[test]
+fn a_feed_can_tell_per_record_who_noticed() {
+    let mixed = manifest(&HOTLINE.replace(
+        "  id: id\n",
+        "  id: id\n  origin: \"case when content = '巡查' then 'patrol' else content end\"\n",
+    ));
+    let door = door_of(&mixed).unwrap();
+    let of = |content| {
+        let rows = [row(&[(8, content)])];
+        let output = process(&door, &rows);
+        (
+            output.events.first().map(v1::Event::origin),
+            output.rejections.first().map(|rejection| rejection.column.clone()),
+        )
+    };
+    assert_eq!(of(Some("巡查")), (Some(v1::Origin::Patrol), None));
+    assert_eq!(of(None), (Some(v1::Origin::Citizen), None));
+    assert_eq!(of(Some("外星人")), (None, Some("origin".to_owned())));
+}
+
+#[test]
+fn an_id_that_points_at_a_person_becomes_a_pseudonym() {
+    let output = process(&hotline(), &[row(&[(0, Some("来电13800138000"))])]);
+    let event = only(&output);
+    assert!(event.record_id.starts_with("p-"), "{}", event.record_id);
+    assert!(!event.record_id.contains("138"), "{}", event.record_id);
+    assert!(event.flags.contains(&"pseudonym".to_owned()), "{:?}", event.flags);
+    let again = process(&hotline(), &[row(&[(0, Some("来电13800138000"))])]);
+    assert_eq!(only(&again).record_id, event.record_id);
+}
+
 fn problems_of(from: &str, to: &str) -> Vec<Problem> {
     assert!(HOTLINE.contains(from), "{from}");
     door_of(&manifest(&HOTLINE.replace(from, to))).err().unwrap_or_default()

@@ -17,6 +17,7 @@ pub struct FeedManifest {
     /// Channel the records came through: hotline, police, petition, grid, device, other.
     pub channel: String,
     /// Who noticed: citizen, patrol, device, department. Mandatory: what people report and what patrols find must never be mixed unseen.
+    /// Where a feed mixes them, `map.origin` tells them apart per record; this one holds where that is NULL.
     pub origin: String,
     /// How records get in.
     pub connector: ConnectorSection,
@@ -74,7 +75,8 @@ pub struct ColumnSection {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MapSection {
-    /// What names the record within the feed (text). NULL or empty → rejected `missing_id`.
+    /// What names the record within the feed (text). NULL or empty → rejected `missing_id`. An id that points at a person (a phone number,
+    /// a name) is replaced by a pseudonym under a key of the data folder, flagged `pseudonym`.
     pub id: String,
     /// Source version (bigint): a greater one is newer. Default 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,6 +87,9 @@ pub struct MapSection {
     /// `upsert` (default), `withdraw` or `cancel` (text).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
+    /// Who noticed this record (text): citizen, patrol, device, department. NULL = the feed's `origin`; another word → rejected `bad_value`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
     /// When it happened. Mandatory.
     pub occurred_at: ClockSection,
     /// When it was reported.
@@ -221,6 +226,6 @@ pub enum OutsideRule {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WithdrawalSection {
-    /// SQL expression of the key both rows share (text).
+    /// SQL expression of the key both rows share (text). Personal data in it is replaced like that in `map.id`.
     pub match_key: String,
 }
