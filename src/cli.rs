@@ -38,7 +38,7 @@ pub(crate) enum OutputFormat {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Simulate the invented city Yunlan, load it and serve it
+    /// Simulate the invented city Yunlan, load it, serve it, and let it live on
     #[command(
         after_help = "Examples:\n  shiyu demo\n  shiyu demo --days 7 --scale 0.5\n  shiyu demo --once        load, print the sample SQL and its answer, and end"
     )]
@@ -68,9 +68,14 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Write the invented city Yunlan's records, with known truth
     #[command(
-        after_help = "Examples:\n  shiyu simulate --seed 7 --days 30 --out yunlan\n  shiyu simulate --seed 7 --days 365 --scale 2 --out yunlan"
+        after_help = "Examples:\n  shiyu simulate --seed 7 --days 30 --out yunlan\n  shiyu simulate --seed 7 --days 365 --scale 2 --statistics --out yunlan\n  shiyu simulate --seed 7 --days 30 --live 60        go on live into the hub at --address"
     )]
     Simulate(SimulateArgs),
+    /// Judge what a hub made of Yunlan's records by what truly happened
+    #[command(
+        after_help = "Examples:\n  shiyu simulate --seed 7 --days 90 --out yunlan\n  shiyu --data-dir hub load --city deploy/cities/yunlan --var CITY_DATA=yunlan\n  shiyu --data-dir hub score-truth --truth yunlan/truth"
+    )]
+    ScoreTruth(ScoreTruthArgs),
     /// List what there is
     #[command(
         subcommand,
@@ -142,6 +147,9 @@ pub(crate) struct DemoArgs {
     /// Load, answer the sample SQL, and end
     #[arg(long)]
     pub(crate) once: bool,
+    /// Live on behind those days, so many times as fast as the clock; 0 = stand still
+    #[arg(long, default_value_t = 60.0, value_name = "SPEED")]
+    pub(crate) live: f64,
     /// Addresses
     #[command(flatten)]
     pub(crate) addresses: AddressArgs,
@@ -241,15 +249,44 @@ pub(crate) struct SimulateArgs {
     /// Seed: the same seed gives the same bytes
     #[arg(long)]
     pub(crate) seed: u64,
-    /// Days to simulate
+    /// Days to simulate, from 2025-01-01 on
     #[arg(long)]
     pub(crate) days: u32,
-    /// Share of a full city's records
+    /// Share of a full city's records, 0.001 to 100
     #[arg(long, default_value_t = 1.0)]
     pub(crate) scale: f64,
-    /// Folder to write to
+    /// Grids, 400 to 9375
+    #[arg(long, default_value_t = 2_000)]
+    pub(crate) grids: u32,
+    /// Threads that make days; they do not change a byte [default: one a core]
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    pub(crate) threads: usize,
+    /// Folder to write to; may be left out with --live
+    #[arg(long, value_name = "DIR", required_unless_present = "live")]
+    pub(crate) out: Option<PathBuf>,
+    /// Print what came out beside what the sources say
+    #[arg(long)]
+    pub(crate) statistics: bool,
+    /// Then live on into a running hub, so many times as fast as the clock
+    #[arg(long, value_name = "SPEED")]
+    pub(crate) live: Option<f64>,
+    /// With --live: the hub's gRPC address
+    #[arg(long, default_value = "http://127.0.0.1:7110", value_name = "URL")]
+    pub(crate) address: String,
+    /// With --live: access token
+    #[arg(long, env = "SHIYU_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// With --live: end after so many simulated days
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) live_days: Option<u32>,
+}
+
+/// `shiyu score-truth`
+#[derive(Debug, Args)]
+pub(crate) struct ScoreTruthArgs {
+    /// Folder `truth` of a simulation
     #[arg(long, value_name = "DIR")]
-    pub(crate) out: PathBuf,
+    pub(crate) truth: PathBuf,
 }
 
 /// `shiyu list …`

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs, reason = "tests")]
 
+use std::io::BufRead as _;
 use std::path::Path;
 
 use assert_cmd::Command;
@@ -88,8 +89,94 @@ fn the_demo_loads_and_answers_and_a_second_load_finds_nothing_new() {
         "{balance}"
     );
     assert_eq!(ask(query), before);
+    let score = shiyu(folder.path())
+        .args(["--output", "csv", "score-truth", "--truth"])
+        .arg(folder.path().join("simulated/truth"))
+        .assert()
+        .success();
+    let score = String::from_utf8(score.get_output().stdout.clone()).unwrap();
+    for feed in ["hotline", "police", "grid", "device"] {
+        assert!(
+            score.contains(&format!("records,{feed},records that are cases,100.00 %")),
+            "{score}"
+        );
+    }
+    assert!(score.contains("records,all,cases without a true record,0,"), "{score}");
+    shiyu(folder.path())
+        .args(["score-truth", "--truth", "no/such/folder"])
+        .assert()
+        .code(66);
     let wrong = shiyu(folder.path())
         .args(["sql", "--city", "deploy/cities/yunlan", "SELECT nothing FROM cases"])
         .assert();
     wrong.code(65);
+}
+
+#[test]
+fn a_city_that_lives_on_reaches_the_hub() {
+    let folder = tempfile::tempdir().unwrap();
+    let any = "127.0.0.1:0";
+    let mut hub = std::process::Command::new(env!("CARGO_BIN_EXE_shiyu"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .arg("--data-dir")
+        .arg(folder.path())
+        .args(["serve", "--city", "deploy/cities/yunlan", "--var"])
+        .arg(format!("CITY_DATA={}", folder.path().join("none").display()))
+        .args(["--grpc", any, "--flight", any, "--postgres", any, "--http", any])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(hub.stdout.take().unwrap()).lines();
+    let address = loop {
+        let line = lines.next().expect("the hub tells its addresses").unwrap();
+        if let Some(found) = line.split_whitespace().find(|word| word.starts_with("http://")) {
+            break found.to_owned();
+        }
+    };
+    let live = [
+        "simulate",
+        "--seed",
+        "3",
+        "--days",
+        "2",
+        "--scale",
+        "0.02",
+        "--live",
+        "200000",
+        "--live-days",
+        "1",
+    ];
+    let pushed = shiyu(folder.path())
+        .args(live)
+        .args(["--address", &address])
+        .assert()
+        .success();
+    let told = String::from_utf8(pushed.get_output().stderr.clone()).unwrap();
+    let count: u64 = told
+        .split("pushed ")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(count > 100, "{told}");
+    let ended = std::process::Command::new("kill")
+        .arg(hub.id().to_string())
+        .status()
+        .unwrap();
+    assert!(ended.success() && hub.wait().unwrap().success());
+    let output = shiyu(folder.path())
+        .args([
+            "--output",
+            "csv",
+            "sql",
+            "SELECT count(*) AS cases FROM cases WHERE counted",
+        ])
+        .assert()
+        .success();
+    let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    let cases: u64 = text.lines().nth(1).unwrap().parse().unwrap();
+    assert!(cases > 50 && cases <= count, "{cases} cases of {count} records");
 }

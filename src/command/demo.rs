@@ -7,6 +7,7 @@ use shiyu_ingest::hub::Hub;
 use shiyu_simulate::SimulationOptions;
 use tokio_util::sync::CancellationToken;
 
+use super::live::LiveTarget;
 use super::load::{hub_options, print_balances};
 use super::serve::Serving;
 use crate::cli::{CityArgs, DemoArgs, OutputFormat};
@@ -28,8 +29,9 @@ pub(crate) async fn run(given: Option<&Path>, format: OutputFormat, args: DemoAr
         seed: args.seed,
         days: args.days,
         scale: args.scale,
+        ..SimulationOptions::default()
     };
-    shiyu_simulate::simulate(&options, &records).or_exit(Exit::Usage)?;
+    shiyu_simulate::simulate(&options, &records).map_err(super::simulate::failure)?;
     let city = CityArgs {
         city: city_folder().or_exit(Exit::NoInput)?,
         variables: vec![("CITY_DATA".to_owned(), records.to_string_lossy().into_owned())],
@@ -53,7 +55,47 @@ pub(crate) async fn run(given: Option<&Path>, format: OutputFormat, args: DemoAr
     }
     let serving = Serving::start(hub, &folder, &args.addresses, 1024).await?;
     serving.print();
-    serving.until_signal().await
+    let stop = CancellationToken::new();
+    let living = live_on(options, &args, serving.addresses.grpc, stop.clone());
+    let ended = serving.until_signal().await;
+    stop.cancel();
+    if let Some(living) = living {
+        living.await.or_exit(Exit::Software)?;
+    }
+    ended
+}
+
+/// The city goes on behind its past, so that a subscriber sees things move.
+fn live_on(
+    options: SimulationOptions,
+    args: &DemoArgs,
+    grpc: std::net::SocketAddr,
+    stop: CancellationToken,
+) -> Option<tokio::task::JoinHandle<()>> {
+    if args.live <= 0.0 {
+        return None;
+    }
+    if args.addresses.tls_cert.is_some() || args.addresses.tokens.is_some() {
+        super::print_error("shiyu: with TLS or tokens the demo stands still; push with shiyu simulate --live");
+        return None;
+    }
+    super::print_error(&format!(
+        "the city lives on at {} times the clock's speed; shiyu watch risk shows what changes",
+        args.live
+    ));
+    let target = LiveTarget {
+        address: format!("http://{grpc}"),
+        token: None,
+        speed: args.live,
+        days: None,
+    };
+    Some(tokio::spawn(async move {
+        if let Err(error) = super::live::run(options, target, stop.clone()).await
+            && !stop.is_cancelled()
+        {
+            tracing::error!(error = format!("{error:#}"), "the city stands still");
+        }
+    }))
 }
 
 /// `deploy/cities/yunlan`, below the current folder or one of those above the program.

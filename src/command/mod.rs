@@ -3,7 +3,9 @@
 mod check;
 mod demo;
 mod list;
+mod live;
 mod load;
+mod score_truth;
 mod serve;
 mod simulate;
 mod sql;
@@ -28,7 +30,8 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Sql(args) => sql::run(data_dir, output, args).await,
         Command::Watch(WatchCommand::Risk(args)) => watch::run(output, args).await,
         Command::Check(args) => check::run(output, &args),
-        Command::Simulate(args) => simulate::run(output, &args),
+        Command::Simulate(args) => simulate::run(output, &args).await,
+        Command::ScoreTruth(args) => score_truth::run(data_dir, output, &args).await,
         Command::List(args) => list::run(output, args),
         Command::SqlWorker(args) => sql_worker::run(data_dir, args).await,
     }
