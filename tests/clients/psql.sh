@@ -1,52 +1,57 @@
 #!/bin/sh
-# Drives the PostgreSQL door with psql: \l \dn \dt \d, a join, transactions.
+# Drives the PostgreSQL door with psql: \l \dn \dt \d \df, a join, transactions, refusals.
 #
-# usage: psql.sh HOST PORT ['SELECT …']
+# usage: psql.sh HOST:PORT
 #
-# With a query: prints its rows, tab-separated. A token goes into PGPASSWORD (and PGSSLMODE=require). Skips loudly without psql.
+# Skips loudly without psql.
 set -eu
 
 if ! command -v psql >/dev/null; then
-    echo "SKIPPED: psql is not installed"
+    echo "skipped: no psql"
     exit 0
 fi
-host=$1
-port=$2
+host=${1%:*}
+port=${1##*:}
 run() {
     psql --no-psqlrc --set ON_ERROR_STOP=1 --host "$host" --port "$port" --username analyst --dbname shiyu "$@"
 }
-expect() {
-    # expect WHAT TEXT COMMAND: the command's output holds the text
-    if ! printf '%s' "$3" | grep -qF -- "$2"; then
-        echo "FAILED: $1 does not show \"$2\":"
-        printf '%s\n' "$3"
+# show COMMAND TEXT…: psql's command works, and its output holds the texts
+show() {
+    command=$1
+    shift
+    if ! output=$(run --command "$command" 2>&1); then
+        printf 'FAILED: %s:\n%s\n' "$command" "$output"
         exit 1
     fi
+    for text in "$@"; do
+        if ! printf '%s' "$output" | grep -qF -- "$text"; then
+            printf 'FAILED: %s does not show "%s":\n%s\n' "$command" "$text" "$output"
+            exit 1
+        fi
+    done
 }
-if [ $# -gt 2 ]; then
-    run --tuples-only --no-align --field-separator "$(printf '\t')" --command "$3"
-    exit 0
-fi
-expect '\l' shiyu "$(run --command '\l')"
-expect '\dn' core "$(run --command '\dn')"
-tables=$(run --command '\dt core.*'; run --command '\dv core.*')
-for table in events cases cells scores rejections areas; do
-    expect '\dt, \dv' "$table" "$tables"
+show '\l' shiyu
+show '\dn' core
+show '\dt' events scores rejections areas feeds categories
+show '\dv' cases cells withdrawals
+show '\d' events cases
+show '\d events' record_id text bigint 'timestamp with time zone' 'not null'
+show '\d cases' record_id state
+for table in withdrawals cells rejections areas feeds categories; do
+    show "\\d $table" Column
 done
-expect '\dt' events "$(run --command '\dt')"
-expect '\d' events "$(run --command '\d')"
-described=$(run --command '\d events')
-expect '\d events' record_id "$described"
-expect '\d events' bigint "$described"
+show '\di' 'Did not find any relations'
+show '\ds' 'Did not find any relations'
+show '\df' 'Result data type'
+show '\conninfo' shiyu
+show 'SELECT version()' PostgreSQL
 joined=$(run --tuples-only --no-align --command \
     'SELECT count(*) FROM cases c JOIN (SELECT DISTINCT feed, record_id FROM events) e USING (feed, record_id)')
-case $joined in
-'' | *[!0-9]*)
-    echo "FAILED: a join gave \"$joined\""
+counted=$(run --tuples-only --no-align --command 'SELECT count(*) FROM cases')
+if [ "$joined" != "$counted" ] || [ "$joined" = 0 ]; then
+    echo "FAILED: a join gave \"$joined\" rows, there are \"$counted\" cases"
     exit 1
-    ;;
-esac
-expect 'version()' PostgreSQL "$(run --command 'SELECT version()')"
+fi
 run --quiet --command 'BEGIN' --command 'SAVEPOINT a' --command 'SELECT 1' --command 'ROLLBACK TO a' --command 'COMMIT' >/dev/null
 for refused in "COPY (SELECT 1) TO '/tmp/shiyu.csv'" 'CREATE TABLE t (a int)' 'DELETE FROM events' \
     "SET datafusion.execution.batch_size = 1" "SELECT repeat('x', 2000000000)"; do
