@@ -4,6 +4,7 @@
 //! - [`command`]: one file per command
 //! - [`folder`]: the city folder on disk
 //! - [`serving`]: addresses, access and the doors of one process
+//! - [`readiness`]: whether every stage moves
 //! - [`output`], [`exit`]: how results are printed, how the program ends
 
 mod cli;
@@ -11,6 +12,7 @@ mod command;
 mod exit;
 mod folder;
 mod output;
+mod readiness;
 mod serving;
 
 use std::io::IsTerminal as _;

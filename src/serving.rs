@@ -21,6 +21,7 @@ use tonic::{Request, Status};
 
 use crate::cli::AddressArgs;
 use crate::exit::{Exit, Failure, OrExit as _};
+use crate::readiness::Readiness;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -177,16 +178,27 @@ fn check_token(access: &Access, request: Request<()>) -> Result<Request<()>, Sta
     Ok(request)
 }
 
-/// Serves `/healthz`, `/readyz` and `/metrics` until `stop`.
+/// Serves `/healthz`, `/readyz` and `/metrics` until `stop`. `/readyz` answers 503 with the reasons, one a line, while a stage stalls.
 pub(crate) async fn serve_http(
     listener: TcpListener,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
+    readiness: Arc<Readiness>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    use axum::http::StatusCode;
     use axum::routing::get;
+    let ready = move || {
+        let readiness = readiness.clone();
+        async move {
+            match readiness.reasons().await.as_slice() {
+                [] => (StatusCode::OK, "ready\n".to_owned()),
+                reasons => (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n"),
+            }
+        }
+    };
     let router = axum::Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(|| async { "ready\n" }))
+        .route("/readyz", get(ready))
         .route("/metrics", get(move || async move { metrics.render() }));
     axum::serve(listener, router)
         .with_graceful_shutdown(stop.cancelled_owned())

@@ -63,6 +63,9 @@ pub enum QueryError {
     /// A value does not fit what the query does with it: a cast, a division by zero, an overflow.
     #[error("a value does not fit what the query does with it: a cast, a division by zero or an overflow")]
     Value(#[source] Box<DataFusionError>),
+    /// A function was called with arguments it cannot take.
+    #[error("{0}")]
+    Call(shiyu_function::CallError),
     /// The query uses something that is not built.
     #[error("not supported: {problem}")]
     Unsupported {
@@ -151,6 +154,9 @@ impl From<deltalake::DeltaTableError> for QueryError {
 impl QueryError {
     /// An error of planning: nothing has been read, so its message holds the query's words only.
     pub fn of_planning(error: DataFusionError) -> Self {
+        if let Some(call) = call_error(&error) {
+            return Self::Call(call);
+        }
         let problem = first_line(&error.find_root().strip_backtrace());
         match error.find_root() {
             DataFusionError::SQL(..) => Self::Syntax { problem },
@@ -178,6 +184,9 @@ impl QueryError {
 
     /// An error of a running query: its message may quote rows, and is kept from clients.
     pub fn of_running(error: DataFusionError) -> Self {
+        if let Some(call) = call_error(&error) {
+            return Self::Call(call);
+        }
         match error.find_root() {
             DataFusionError::ResourcesExhausted(_) => Self::Memory(Box::new(error)),
             DataFusionError::ArrowError(..) | DataFusionError::Execution(_) => Self::Value(Box::new(error)),
@@ -203,7 +212,7 @@ impl QueryError {
             Self::Memory(_) => "53200",
             Self::Value(_) => "22000",
             Self::Unsupported { .. } => "0A000",
-            Self::Parameters { .. } => "22023",
+            Self::Call(_) | Self::Parameters { .. } => "22023",
             Self::UnknownStatement => "26000",
             Self::Busy { .. } => "53300",
             Self::Unauthenticated => "28P01",
@@ -221,7 +230,9 @@ impl QueryError {
     pub fn grpc_code(&self) -> tonic::Code {
         use tonic::Code;
         match self {
-            Self::Syntax { .. } | Self::Plan { .. } | Self::Value(_) | Self::Parameters { .. } => Code::InvalidArgument,
+            Self::Syntax { .. } | Self::Plan { .. } | Self::Value(_) | Self::Call(_) | Self::Parameters { .. } => {
+                Code::InvalidArgument
+            }
             Self::Unknown { .. } | Self::UnknownStatement => Code::NotFound,
             Self::Denied { .. } => Code::PermissionDenied,
             Self::TooLarge { .. } | Self::TooManyRows { .. } | Self::Memory(_) | Self::Busy { .. } => {
@@ -251,6 +262,14 @@ impl From<QueryError> for pgwire::error::PgWireError {
     fn from(error: QueryError) -> Self {
         let info = pgwire::error::ErrorInfo::new("ERROR".to_owned(), error.sqlstate().to_owned(), error.to_string());
         Self::UserError(Box::new(info))
+    }
+}
+
+/// What one of our functions says about its arguments, if that is what failed.
+fn call_error(error: &DataFusionError) -> Option<shiyu_function::CallError> {
+    match error.find_root() {
+        DataFusionError::External(source) => source.downcast_ref().copied(),
+        _ => None,
     }
 }
 

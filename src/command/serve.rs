@@ -18,6 +18,7 @@ use super::load::hub_options;
 use crate::cli::{AddressArgs, ServeArgs};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::folder::{CityFolder, data_dir};
+use crate::readiness::Readiness;
 use crate::serving::{ServeAddresses, access_of, engine_of, serve_grpc, serve_http};
 
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -80,7 +81,8 @@ impl Serving {
         tasks.spawn(serve_grpc(hub.clone(), engine.board(), grpc, tls, access, stop.clone()));
         let engine_stop = stop.clone();
         tasks.spawn(async move { Ok(engine.run(engine_stop).await?) });
-        tasks.spawn(serve_http(http, metrics, stop.clone()));
+        let readiness = Arc::new(Readiness::new(&hub, postgres));
+        tasks.spawn(serve_http(http, metrics, readiness, stop.clone()));
         // A hub whose fold is dead would acknowledge what no table ever shows: better it ends.
         let (folding, fold_stop) = (hub.clone(), stop.clone());
         tasks.spawn(async move {

@@ -74,6 +74,16 @@ public final class Drivers {
             columns(name, connection, table);
             keys(name, metadata, table);
         }
+        if (name.equals("postgres")) {
+            comments(metadata);
+            strings(metadata.getFunctions(null, null, "h3%"), "FUNCTION_NAME");
+            strings(metadata.getProcedures(null, null, "%"), "PROCEDURE_NAME");
+            strings(metadata.getFunctionColumns(null, null, "%", "%"), "COLUMN_NAME");
+            strings(metadata.getUDTs(null, "core", "%", null), "TYPE_NAME");
+            strings(metadata.getTablePrivileges(null, "core", "events"), "PRIVILEGE");
+            strings(metadata.getColumnPrivileges(null, "core", "events", "%"), "PRIVILEGE");
+            expect("isolation", metadata.getDefaultTransactionIsolation() == Connection.TRANSACTION_READ_COMMITTED);
+        }
         // The Flight SQL driver asks the server for no types.
         Set<String> types = strings(metadata.getTypeInfo(), "TYPE_NAME");
         expect(name + " types " + types, name.equals("flight") || types.containsAll(Set.of("text", "int8", "timestamptz")));
@@ -102,13 +112,29 @@ public final class Drivers {
     /** There are no keys and no indexes; a client that asks is told so, not that the question is wrong. */
     private static void keys(String name, DatabaseMetaData metadata, String table) throws SQLException {
         Set<String> found = strings(metadata.getPrimaryKeys(null, "core", table), "COLUMN_NAME");
-        if (name.equals("flight")) {
-            // PostgreSQL's driver computes foreign keys in a query the door cannot plan; there are none to list.
-            found.addAll(strings(metadata.getImportedKeys(null, "core", table), "FKCOLUMN_NAME"));
-            found.addAll(strings(metadata.getExportedKeys(null, "core", table), "FKCOLUMN_NAME"));
-            found.addAll(strings(metadata.getCrossReference(null, "core", table, null, "core", "events"), "FKCOLUMN_NAME"));
+        found.addAll(strings(metadata.getImportedKeys(null, "core", table), "FKCOLUMN_NAME"));
+        found.addAll(strings(metadata.getExportedKeys(null, "core", table), "FKCOLUMN_NAME"));
+        found.addAll(strings(metadata.getCrossReference(null, "core", table, null, "core", "events"), "FKCOLUMN_NAME"));
+        if (name.equals("postgres")) {
+            found.addAll(strings(metadata.getIndexInfo(null, "core", table, false, true), "INDEX_NAME"));
+            found.addAll(strings(metadata.getBestRowIdentifier(null, "core", table, DatabaseMetaData.bestRowSession, true), "COLUMN_NAME"));
         }
         expect(name + " keys of " + table + " " + found, found.isEmpty());
+    }
+
+    private static void comments(DatabaseMetaData metadata) throws SQLException {
+        for (String table : TABLES) {
+            Set<String> remarks = strings(metadata.getTables(null, "core", table, null), "REMARKS");
+            expect("comment of " + table + " " + remarks, remarks.size() == 1);
+            Set<String> columns = strings(metadata.getColumns(null, "core", table, "%"), "COLUMN_NAME");
+            int commented = 0;
+            try (ResultSet rows = metadata.getColumns(null, "core", table, "%")) {
+                while (rows.next()) {
+                    commented += rows.getString("REMARKS") == null ? 0 : 1;
+                }
+            }
+            expect("comments of columns of " + table + ": " + commented, commented == columns.size());
+        }
     }
 
     private static void queries(String name, Connection connection) throws SQLException {
@@ -118,6 +144,9 @@ public final class Drivers {
             byFeed += number(connection, "SELECT count(*) FROM events WHERE feed = ?", feed);
         }
         expect(name + " counts", all == byFeed && all > 0);
+        try (ResultSet rows = connection.createStatement().executeQuery("SELECT gcj02_to_wgs84(30.2, 120.2) AS place, h3_grid_disk(617700169958293503, 1) AS cells")) {
+            expect(name + " struct and list", rows.next() && rows.getString("place") != null && rows.getString("cells") != null);
+        }
     }
 
     private static long number(Connection connection, String sql, String parameter) throws SQLException {

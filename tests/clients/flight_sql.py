@@ -74,6 +74,9 @@ def check_queries(connection):
             assert cursor.fetchone()[0] == count
         cursor.execute("SELECT cast($1 AS bigint) + 1, $2", (41, "ä 中"))
         assert cursor.fetchone() == (42, "ä 中")
+        cursor.execute("SELECT gcj02_to_wgs84(30.2, 120.2) AS place, h3_grid_disk(617700169958293503, 1) AS cells")
+        ((place, cells),) = cursor.fetchall()
+        assert place.keys() == {"lat", "lng"} and len(cells) == 7, (place, cells)
         values = tuple(range(12))
         cursor.execute("SELECT " + ", ".join(f"cast(${n + 1} AS bigint)" for n in values), values)
         assert cursor.fetchone() == values

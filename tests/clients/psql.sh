@@ -1,5 +1,5 @@
 #!/bin/sh
-# Drives the PostgreSQL door with psql: \l \dn \dt \d \df, a join, transactions, refusals.
+# Drives the PostgreSQL door with psql: \l \dn \dt \d \d+ \df \du, a join, transactions, refusals.
 #
 # usage: psql.sh HOST:PORT
 #
@@ -31,18 +31,27 @@ show() {
     done
 }
 show '\l' shiyu
+show '\l+' shiyu
 show '\dn' core
+show '\dn+' core
 show '\dt' events scores rejections areas feeds categories
 show '\dv' cases cells withdrawals
 show '\d' events cases
+show '\dt+ core.*' events 'every checked version of every record, immutable'
+show '\dv+' cases 'every case as it stands now'
 show '\d events' record_id text bigint 'timestamp with time zone' 'not null'
+show '\d+ events' record_id Storage Description 'H3 cell, resolution 11' "the department's stream"
 show '\d cases' record_id state
+show '\d+ cases' record_id Description 'state of the case'
+show '\d+ scores' cell score Description '0 to 100'
 for table in withdrawals cells rejections areas feeds categories; do
     show "\\d $table" Column
+    show "\\d+ $table" Column Description
 done
 show '\di' 'Did not find any relations'
 show '\ds' 'Did not find any relations'
 show '\df' 'Result data type'
+show '\du' 'Role name'
 show '\conninfo' shiyu
 show 'SELECT version()' PostgreSQL
 joined=$(run --tuples-only --no-align --command \

@@ -154,6 +154,11 @@ pub trait EventLog: Send + Sync + std::fmt::Debug {
     /// First and next offset of the partition: `[start, end)`.
     fn range(&self, topic: Topic, partition: u32) -> (u64, u64);
 
+    /// Whether appends are taken: not any more once a write or sync has failed, or the log is closed.
+    fn is_writable(&self) -> bool {
+        true
+    }
+
     /// Identity of this log: a new one has a new incarnation, so that offsets of an old one are never taken for its own.
     fn incarnation(&self) -> u64;
 }

@@ -3,6 +3,8 @@
 //! A commit comes when its time has come, when enough bytes wait, or when somebody asks. Until it is done the epochs lie in the outbox,
 //! so a crash costs nothing but the work.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use arrow::array::RecordBatch;
 use shiyu_log::Topic;
 use shiyu_log::table::{EpochMark, EpochRows, Snapshot, TableWriter};
@@ -53,6 +55,22 @@ pub fn budget_total(bytes_max: usize) -> usize {
     (bytes_max / UNIT_BYTES).max(2)
 }
 
+/// Since when the oldest rows wait for the tables; seen by the rest of the hub.
+#[derive(Debug, Clone, Default)]
+pub struct WaitingSince(Arc<Mutex<Option<Instant>>>);
+
+impl WaitingSince {
+    /// The instant, if rows wait.
+    pub fn get(&self) -> Option<Instant> {
+        *self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        // The value is replaced as a whole: a holder that panicked leaves nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Collects rows and commits them.
 #[derive(Debug)]
 pub struct Flusher {
@@ -61,18 +79,25 @@ pub struct Flusher {
     options: FoldOptions,
     waiting: Vec<HandedRows>,
     waiting_units: usize,
+    waiting_since: WaitingSince,
     due: Option<Instant>,
 }
 
 impl Flusher {
     /// Nothing waits yet.
-    pub fn new(tables: TableWriter, trimmers: Vec<OutboxTrimmer>, options: FoldOptions) -> Self {
+    pub fn new(
+        tables: TableWriter,
+        trimmers: Vec<OutboxTrimmer>,
+        options: FoldOptions,
+        waiting_since: WaitingSince,
+    ) -> Self {
         Self {
             tables,
             trimmers,
             options,
             waiting: Vec::new(),
             waiting_units: 0,
+            waiting_since,
             due: None,
         }
     }
@@ -104,6 +129,7 @@ impl Flusher {
     async fn take(&mut self, rows: HandedRows) -> Result<(), FoldError> {
         self.waiting_units += rows.permit.num_permits();
         self.waiting.push(rows);
+        self.waiting_since.lock().get_or_insert_with(Instant::now);
         self.due
             .get_or_insert_with(|| Instant::now() + self.options.flush_interval);
         let full = budget_total(self.options.unflushed_bytes_max) / 2;
@@ -137,6 +163,7 @@ impl Flusher {
             });
         }
         self.tables.commit(&rows).await?;
+        self.waiting_since.lock().take();
         drop(rows);
         drop(permits);
         metrics::histogram!("shiyu_fold_flush_seconds").record(begun.elapsed().as_secs_f64());

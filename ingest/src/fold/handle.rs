@@ -14,7 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::count::{Counts, FeedCounts};
 use super::error::FoldError;
-use super::flusher::{Flusher, Handed, budget_total};
+use super::flusher::{Flusher, Handed, WaitingSince, budget_total};
 use super::partition::{Partition, state_name};
 use super::progress::Progress;
 use super::worker::Worker;
@@ -85,7 +85,8 @@ impl Fold {
             failure: OnceLock::new(),
         });
 
-        let flusher = Flusher::new(tables, trimmers, options.clone());
+        let waiting_since = WaitingSince::default();
+        let flusher = Flusher::new(tables, trimmers, options.clone(), waiting_since.clone());
         let flusher = tokio::spawn(watched(ending.clone(), flusher.run(receiver)));
         let mut workers = Vec::new();
         let mut progress = Vec::new();
@@ -109,6 +110,7 @@ impl Fold {
             ending,
             workers,
             flusher,
+            waiting_since,
             _stop: stop,
         })
     }
@@ -155,6 +157,17 @@ async fn watched(ending: Arc<Ending>, task: impl Future<Output = Result<(), Fold
     }
 }
 
+/// What can be seen of the fold at one moment.
+#[derive(Debug)]
+pub struct FoldSeen {
+    /// Why it ended, if it did.
+    pub ended: Option<FoldError>,
+    /// Every partition it folds: topic, number, offset behind the last record applied.
+    pub applied: Vec<(Topic, u32, u64)>,
+    /// How long the oldest rows wait for the tables.
+    pub rows_wait: Duration,
+}
+
 /// The running fold.
 #[derive(Debug)]
 pub struct FoldHandle {
@@ -163,6 +176,7 @@ pub struct FoldHandle {
     ending: Arc<Ending>,
     workers: Vec<JoinHandle<()>>,
     flusher: JoinHandle<()>,
+    waiting_since: WaitingSince,
     /// A handle that is dropped stops the fold too.
     _stop: DropGuard,
 }
@@ -245,6 +259,19 @@ impl FoldHandle {
             .map(|progress| progress.watermark_us())
             .filter(|watermark| *watermark != i64::MIN)
             .min()
+    }
+
+    /// Looks at the fold without waiting for anything.
+    pub fn look(&self) -> FoldSeen {
+        let applied = self
+            .progress
+            .iter()
+            .map(|progress| (progress.topic(), progress.partition(), progress.applied()));
+        FoldSeen {
+            ended: self.ending.stop.is_cancelled().then(|| self.ending.reason()),
+            applied: applied.collect(),
+            rows_wait: self.waiting_since.get().map_or(Duration::ZERO, |since| since.elapsed()),
+        }
     }
 
     /// Waits until the fold ends by itself, and says why.

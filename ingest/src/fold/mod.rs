@@ -41,7 +41,7 @@ pub mod worker;
 
 pub use count::Counts;
 pub use error::FoldError;
-pub use handle::{Fold, FoldHandle, FoldOptions};
+pub use handle::{Fold, FoldHandle, FoldOptions, FoldSeen};
 
 #[cfg(test)]
 mod law_tests;

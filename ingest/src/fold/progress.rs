@@ -69,6 +69,11 @@ impl Progress {
         self.partition
     }
 
+    /// Offset behind the last record that is applied and committed.
+    pub fn applied(&self) -> u64 {
+        *self.applied.borrow()
+    }
+
     /// An epoch is committed and its effects are on their way.
     pub fn advance(&self, epoch: &Epoch) {
         {

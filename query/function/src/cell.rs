@@ -49,6 +49,19 @@ fn lng(values: &[Value]) -> Result<Value, Problem> {
     Ok(Value::Double(LatLng::from(values[0].cell()?).lng()))
 }
 
+fn latlng(values: &[Value]) -> Result<Value, Problem> {
+    let center = LatLng::from(values[0].cell()?);
+    Ok(Value::Place(center.lat(), center.lng()))
+}
+
+fn longlat_to_cell_string(values: &[Value]) -> Result<Value, Problem> {
+    Ok(Value::Text(
+        point(&values[1], &values[0])?
+            .to_cell(values[2].resolution()?)
+            .to_string(),
+    ))
+}
+
 fn area(values: &[Value]) -> Result<Value, Problem> {
     let cell = values[0].cell()?;
     match values[1].text()? {
@@ -137,6 +150,17 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         call: longlat_to_cell,
     },
     Function {
+        name: "h3_longlatash3string",
+        aliases: &[],
+        arguments: LONGLAT,
+        required: 3,
+        result: Kind::Text,
+        description: "Cell of a point given as longitude, latitude, 15 hexadecimal digits",
+        example: "h3_longlatash3string(112.55, 37.87, 9)",
+        lenient: false,
+        call: longlat_to_cell_string,
+    },
+    Function {
         name: "h3_latlng_to_cell_string",
         aliases: &[],
         arguments: PLACE,
@@ -194,6 +218,14 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         lng,
     ),
     of_cell(
+        "h3_cell_to_latlng",
+        &["h3togeo", "h3_cell_to_point"],
+        Kind::Place,
+        "The cell's centre, degrees",
+        "h3_cell_to_latlng('8928308280fffff')",
+        latlng,
+    ),
+    of_cell(
         "h3_get_resolution",
         &["h3getresolution", "h3_resolution"],
         Kind::Int,
@@ -235,6 +267,25 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         example: "h3_cell_area('8928308280fffff', 'km^2')",
         lenient: false,
         call: area,
+    },
+    of_cell(
+        "h3cellaream2",
+        &[],
+        Kind::Double,
+        "Size of the cell, square metres",
+        "h3cellaream2('8928308280fffff')",
+        |values| Ok(Value::Double(values[0].cell()?.area_m2())),
+    ),
+    Function {
+        name: "h3hexareakm2",
+        aliases: &[],
+        arguments: &[("resolution", Kind::Int)],
+        required: 1,
+        result: Kind::Double,
+        description: "Mean size of a cell, square kilometres",
+        example: "h3hexareakm2(9)",
+        lenient: false,
+        call: |values| Ok(Value::Double(values[0].resolution()?.area_km2())),
     },
     Function {
         name: "h3_get_hexagon_area_avg",

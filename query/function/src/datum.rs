@@ -1,4 +1,6 @@
-//! GCJ-02, BD-09 and projections. Arguments are (lat, lng); of `to_wgs84_*` (x, y, datum).
+//! GCJ-02, BD-09 and projections. Arguments are (lat, lng); of `to_wgs84` (x, y, datum).
+//!
+//! Each gives latitude and longitude as a struct; `…_lat` and `…_lng` give one of them, for clients that cannot show a struct.
 
 use shiyu_schemas::place::datum::{
     Datum, bd09_to_gcj02, bd09_to_wgs84, gcj02_to_bd09, gcj02_to_wgs84, wgs84_to_bd09, wgs84_to_gcj02,
@@ -34,6 +36,7 @@ const PROJECTED: &[(&str, Kind)] = &[("x", Kind::Double), ("y", Kind::Double), (
 const fn of(
     name: &'static str,
     arguments: &'static [(&'static str, Kind)],
+    result: Kind,
     description: &'static str,
     example: &'static str,
     call: fn(&[Value]) -> Result<Value, Problem>,
@@ -43,7 +46,7 @@ const fn of(
         aliases: &[],
         arguments,
         required: arguments.len(),
-        result: Kind::Double,
+        result,
         description,
         example,
         lenient: false,
@@ -52,27 +55,32 @@ const fn of(
 }
 
 macro_rules! shifts {
-    ($($lat:literal $lng:literal $shift:ident $what:literal;)+) => {
+    ($($both:literal $lat:literal $lng:literal $shift:ident $what:literal;)+) => {
         pub(crate) const FUNCTIONS: &[Function] = &[
             $(
-                of($lat, POINT, concat!("Latitude: ", $what), concat!($lat, "(37.87, 112.55)"),
+                of($both, POINT, Kind::Place, concat!("Latitude and longitude: ", $what), concat!($both, "(37.87, 112.55)"),
+                    |values| shifted($shift, values).map(|(lat, lng)| Value::Place(lat, lng))),
+                of($lat, POINT, Kind::Double, concat!("Latitude: ", $what), concat!($lat, "(37.87, 112.55)"),
                     |values| Ok(Value::Double(shifted($shift, values)?.0))),
-                of($lng, POINT, concat!("Longitude: ", $what), concat!($lng, "(37.87, 112.55)"),
+                of($lng, POINT, Kind::Double, concat!("Longitude: ", $what), concat!($lng, "(37.87, 112.55)"),
                     |values| Ok(Value::Double(shifted($shift, values)?.1))),
             )+
-            of("to_wgs84_lat", PROJECTED, "Latitude in WGS84 of coordinates in a datum",
+            of("to_wgs84", PROJECTED, Kind::Place, "Latitude and longitude in WGS84 of coordinates in a datum",
+                "to_wgs84(584000, 3608000, 'EPSG:4547')",
+                |values| to_wgs84(values).map(|(lat, lng)| Value::Place(lat, lng))),
+            of("to_wgs84_lat", PROJECTED, Kind::Double, "Latitude in WGS84 of coordinates in a datum",
                 "to_wgs84_lat(584000, 3608000, 'EPSG:4547')", |values| Ok(Value::Double(to_wgs84(values)?.0))),
-            of("to_wgs84_lng", PROJECTED, "Longitude in WGS84 of coordinates in a datum",
+            of("to_wgs84_lng", PROJECTED, Kind::Double, "Longitude in WGS84 of coordinates in a datum",
                 "to_wgs84_lng(584000, 3608000, 'EPSG:4547')", |values| Ok(Value::Double(to_wgs84(values)?.1))),
         ];
     };
 }
 
 shifts! {
-    "gcj02_to_wgs84_lat" "gcj02_to_wgs84_lng" gcj02_to_wgs84 "GCJ-02 to WGS84";
-    "wgs84_to_gcj02_lat" "wgs84_to_gcj02_lng" wgs84_to_gcj02 "WGS84 to GCJ-02";
-    "bd09_to_wgs84_lat" "bd09_to_wgs84_lng" bd09_to_wgs84 "BD-09 to WGS84";
-    "wgs84_to_bd09_lat" "wgs84_to_bd09_lng" wgs84_to_bd09 "WGS84 to BD-09";
-    "gcj02_to_bd09_lat" "gcj02_to_bd09_lng" gcj02_to_bd09 "GCJ-02 to BD-09";
-    "bd09_to_gcj02_lat" "bd09_to_gcj02_lng" bd09_to_gcj02 "BD-09 to GCJ-02";
+    "gcj02_to_wgs84" "gcj02_to_wgs84_lat" "gcj02_to_wgs84_lng" gcj02_to_wgs84 "GCJ-02 to WGS84";
+    "wgs84_to_gcj02" "wgs84_to_gcj02_lat" "wgs84_to_gcj02_lng" wgs84_to_gcj02 "WGS84 to GCJ-02";
+    "bd09_to_wgs84" "bd09_to_wgs84_lat" "bd09_to_wgs84_lng" bd09_to_wgs84 "BD-09 to WGS84";
+    "wgs84_to_bd09" "wgs84_to_bd09_lat" "wgs84_to_bd09_lng" wgs84_to_bd09 "WGS84 to BD-09";
+    "gcj02_to_bd09" "gcj02_to_bd09_lat" "gcj02_to_bd09_lng" gcj02_to_bd09 "GCJ-02 to BD-09";
+    "bd09_to_gcj02" "bd09_to_gcj02_lat" "bd09_to_gcj02_lng" bd09_to_gcj02 "BD-09 to GCJ-02";
 }

@@ -4,10 +4,20 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::{DataFusionError, Result, ScalarValue, exec_err, plan_err};
+use datafusion::common::{DataFusionError, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
 use crate::value::{self, Kind, Problem, Value};
+
+/// A call that cannot be answered. Never quotes a value, so that it may be told to whoever asked.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("{function}: {problem}")]
+pub struct CallError {
+    /// Name of the function.
+    pub function: &'static str,
+    /// What is wrong with its arguments.
+    pub problem: Problem,
+}
 
 /// One SQL function.
 #[derive(Debug)]
@@ -151,7 +161,10 @@ fn one(function: &Function, values: &[Value]) -> Result<Value> {
     match (function.call)(values) {
         Ok(value) => Ok(value),
         Err(_) if function.lenient => Ok(Value::Null),
-        Err(problem) => exec_err!("{}: {problem}", function.name),
+        Err(problem) => Err(DataFusionError::External(Box::new(CallError {
+            function: function.name,
+            problem,
+        }))),
     }
 }
 
@@ -163,6 +176,12 @@ fn coerced(function: &Function, given: &DataType, name: &str, kind: Kind) -> Res
         Kind::Double => given.is_numeric(),
         Kind::Text => is_text,
         Kind::Bool => *given == DataType::Boolean,
+        Kind::Bytes => matches!(
+            given,
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_)
+        ),
+        // Results only.
+        Kind::Rings | Kind::Place | Kind::Places => false,
         Kind::Cells => matches!(
             given,
             DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..)

@@ -33,6 +33,15 @@ fn ring(values: &[Value]) -> Result<Value, Problem> {
     ))
 }
 
+fn rings_around(values: &[Value]) -> Result<Value, Problem> {
+    let (cell, k) = (values[0].cell()?, rings(&values[1])?);
+    let mut by_distance = vec![Vec::new(); k as usize + 1];
+    for (cell, distance) in cell.grid_disk_distances::<Vec<_>>(k) {
+        by_distance[distance as usize].push(u64::from(cell) as i64);
+    }
+    Ok(Value::Rings(by_distance))
+}
+
 fn distance(values: &[Value]) -> Result<Value, Problem> {
     let distance = values[0].cell()?.grid_distance(values[1].cell()?);
     distance
@@ -94,6 +103,15 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "Cells within k steps, the cell among them",
         "h3_grid_disk('8928308280fffff', 1)",
         disk,
+    ),
+    two(
+        "h3_grid_disk_distances",
+        &["h3_kringdistances"],
+        AROUND,
+        Kind::Rings,
+        "Cells within k steps, one list per distance from 0 to k",
+        "h3_grid_disk_distances('8928308280fffff', 1)",
+        rings_around,
     ),
     two(
         "h3_grid_ring",

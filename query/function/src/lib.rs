@@ -3,7 +3,7 @@
 //! In reading order:
 //! - [`function`]: what a function is, and how DataFusion calls it
 //! - [`value`]: one argument or result of one row
-//! - `cell`, `hierarchy`, `grid`, `shape`: H3, by theme; names as in DuckDB's and PostgreSQL's H3, argument order (lat, lng, res)
+//! - `cell`, `hierarchy`, `grid`, `edge`, `shape`: H3, by theme; names as in DuckDB's and PostgreSQL's H3, argument order (lat, lng, res)
 //! - `datum`: GCJ-02, BD-09 and projections
 //! - `json`: values of the column `attributes`
 //!
@@ -12,25 +12,28 @@
 
 mod cell;
 mod datum;
+mod edge;
 pub mod function;
 mod grid;
 mod hierarchy;
 mod json;
 mod shape;
 pub mod value;
+mod wkb;
 
 use std::sync::Arc;
 
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::ScalarUDF;
 
-pub use function::Function;
+pub use function::{CallError, Function};
 
 /// Every theme's functions; a new function is an entry in its theme.
 static THEMES: &[&[Function]] = &[
     cell::FUNCTIONS,
     hierarchy::FUNCTIONS,
     grid::FUNCTIONS,
+    edge::FUNCTIONS,
     shape::FUNCTIONS,
     datum::FUNCTIONS,
     json::FUNCTIONS,

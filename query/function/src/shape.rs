@@ -1,42 +1,97 @@
-//! Cells and polygons, as WKT.
+//! Cells and polygons, as WKT, WKB, GeoJSON and lists of points.
 
-use std::fmt::Write as _;
 use std::str::FromStr as _;
 
-use geo::{Geometry, MultiPolygon};
-use h3o::geom::{ContainmentMode, TilerBuilder};
+use geo::{Coord, Geometry, LineString, MultiPolygon, Polygon};
+use h3o::geom::{ContainmentMode, SolventBuilder, TilerBuilder};
+use h3o::{LatLng, Resolution};
 use wkt::{ToWkt as _, Wkt};
 
 use crate::function::Function;
 use crate::hierarchy::CELLS_MAX;
 use crate::value::{Kind, Problem, Value};
+use crate::wkb;
+
+/// Corners of a cell, the first one again at the end.
+fn corners(cell: &Value) -> Result<Vec<LatLng>, Problem> {
+    let boundary = cell.cell()?.boundary();
+    Ok(boundary.iter().chain(boundary.first()).copied().collect())
+}
+
+fn boundary_text(cell: &Value, separator: &str, pair: fn(&LatLng) -> String) -> Result<String, Problem> {
+    Ok(corners(cell)?.iter().map(pair).collect::<Vec<_>>().join(separator))
+}
+
+fn boundary_wkt(values: &[Value]) -> Result<Value, Problem> {
+    let text = boundary_text(&values[0], ", ", |corner| {
+        format!("{:.6} {:.6}", corner.lng(), corner.lat())
+    })?;
+    Ok(Value::Text(format!("POLYGON (({text}))")))
+}
+
+fn boundary_geojson(values: &[Value]) -> Result<Value, Problem> {
+    let text = boundary_text(&values[0], ",", |corner| {
+        format!("[{:.6},{:.6}]", corner.lng(), corner.lat())
+    })?;
+    Ok(Value::Text(format!(r#"{{"type":"Polygon","coordinates":[[{text}]]}}"#)))
+}
+
+fn boundary_wkb(values: &[Value]) -> Result<Value, Problem> {
+    let ring = corners(&values[0])?.into_iter().map(|corner| Coord {
+        x: corner.lng(),
+        y: corner.lat(),
+    });
+    let polygon = Polygon::new(LineString(ring.collect()), Vec::new());
+    Ok(Value::Bytes(wkb::of_polygon(&polygon)))
+}
 
 fn boundary(values: &[Value]) -> Result<Value, Problem> {
     let corners = values[0].cell()?.boundary();
-    let mut text = String::from("POLYGON ((");
-    for corner in corners.iter().chain(corners.first()) {
-        let separator = if text.ends_with('(') { "" } else { ", " };
-        write!(text, "{separator}{:.6} {:.6}", corner.lng(), corner.lat()).map_err(|_full| "no room")?;
-    }
-    Ok(Value::Text(text + "))"))
+    Ok(Value::Places(
+        corners.iter().map(|corner| (corner.lat(), corner.lng())).collect(),
+    ))
 }
 
-fn polygon_to_cells(values: &[Value]) -> Result<Value, Problem> {
-    let wkt: Wkt<f64> = Wkt::from_str(values[0].text()?).map_err(|_error| "no WKT")?;
-    let polygons = match Geometry::try_from(wkt).map_err(|_error| "no WKT")? {
-        Geometry::Polygon(polygon) => MultiPolygon::from(polygon),
-        Geometry::MultiPolygon(polygons) => polygons,
-        _ => return Err("the WKT must be a POLYGON or MULTIPOLYGON"),
-    };
-    let mode = match values.get(2).map_or(Ok("center"), Value::text)? {
-        "center" => ContainmentMode::ContainsCentroid,
-        "full" => ContainmentMode::ContainsBoundary,
-        "overlapping" => ContainmentMode::Covers,
-        _ => return Err("mode must be center, full or overlapping"),
-    };
-    let mut tiler = TilerBuilder::new(values[1].resolution()?)
-        .containment_mode(mode)
-        .build();
+fn center_wkt(values: &[Value]) -> Result<Value, Problem> {
+    let center = LatLng::from(values[0].cell()?);
+    Ok(Value::Text(format!("POINT ({:.6} {:.6})", center.lng(), center.lat())))
+}
+
+fn center_geojson(values: &[Value]) -> Result<Value, Problem> {
+    let center = LatLng::from(values[0].cell()?);
+    Ok(Value::Text(format!(
+        r#"{{"type":"Point","coordinates":[{:.6},{:.6}]}}"#,
+        center.lng(),
+        center.lat()
+    )))
+}
+
+fn center_wkb(values: &[Value]) -> Result<Value, Problem> {
+    let center = LatLng::from(values[0].cell()?);
+    Ok(Value::Bytes(wkb::of_point(center.lat(), center.lng())))
+}
+
+fn polygons_of_wkt(text: &str) -> Result<MultiPolygon, Problem> {
+    let wkt: Wkt<f64> = Wkt::from_str(text).map_err(|_error| "no WKT")?;
+    match Geometry::try_from(wkt).map_err(|_error| "no WKT")? {
+        Geometry::Polygon(polygon) => Ok(MultiPolygon::from(polygon)),
+        Geometry::MultiPolygon(polygons) => Ok(polygons),
+        _ => Err("the WKT must be a POLYGON or MULTIPOLYGON"),
+    }
+}
+
+/// Whether cells must have their centre inside, lie inside, or touch; the words are H3's.
+fn mode_of(given: Option<&Value>) -> Result<ContainmentMode, Problem> {
+    match given.map_or(Ok("center"), Value::text)? {
+        "center" => Ok(ContainmentMode::ContainsCentroid),
+        "full" => Ok(ContainmentMode::ContainsBoundary),
+        "overlapping" => Ok(ContainmentMode::Covers),
+        _ => Err("mode must be center, full or overlapping"),
+    }
+}
+
+fn tiled(polygons: MultiPolygon, resolution: Resolution, mode: ContainmentMode) -> Result<Value, Problem> {
+    let mut tiler = TilerBuilder::new(resolution).containment_mode(mode).build();
     for polygon in polygons {
         tiler.add(polygon).map_err(|_error| "the polygon is not valid")?;
     }
@@ -48,58 +103,231 @@ fn polygon_to_cells(values: &[Value]) -> Result<Value, Problem> {
     Ok(Value::of_cells(cells))
 }
 
-fn cells_to_multi_polygon(values: &[Value]) -> Result<Value, Problem> {
-    let cells = values[0].cells()?;
-    let polygons = h3o::geom::SolventBuilder::new().build().dissolve(cells);
-    let polygons = polygons.map_err(|_error| "the cells must be of one resolution, each once")?;
-    Ok(Value::Text(polygons.wkt_string()))
+fn polygon_wkt_to_cells(values: &[Value]) -> Result<Value, Problem> {
+    let polygons = polygons_of_wkt(values[0].text()?)?;
+    tiled(polygons, values[1].resolution()?, mode_of(values.get(2))?)
 }
 
-const POLYGON: &[(&str, Kind)] = &[("wkt", Kind::Text), ("resolution", Kind::Int), ("mode", Kind::Text)];
+fn polygon_wkb_to_cells(values: &[Value]) -> Result<Value, Problem> {
+    let polygons = wkb::to_polygons(values[0].bytes()?)?;
+    tiled(polygons, values[1].resolution()?, mode_of(values.get(2))?)
+}
+
+fn coverage(values: &[Value]) -> Result<Value, Problem> {
+    let polygons = polygons_of_wkt(values[0].text()?)?;
+    tiled(polygons, values[1].resolution()?, ContainmentMode::Covers)
+}
+
+fn cell_ids(values: &[Value]) -> Result<Value, Problem> {
+    let polygons = polygons_of_wkt(values[0].text()?)?;
+    let mode = if values[2].bool()? {
+        ContainmentMode::Covers
+    } else {
+        ContainmentMode::ContainsCentroid
+    };
+    tiled(polygons, values[1].resolution()?, mode)
+}
+
+fn dissolved(cells: &Value) -> Result<MultiPolygon, Problem> {
+    SolventBuilder::new()
+        .build()
+        .dissolve(cells.cells()?)
+        .map_err(|_error| "the cells must be of one resolution, each once")
+}
+
+const CELL: &[(&str, Kind)] = &[("cell", Kind::Cell)];
+const CELLS: &[(&str, Kind)] = &[("cells", Kind::Cells)];
+const WKT: &[(&str, Kind)] = &[("wkt", Kind::Text), ("resolution", Kind::Int), ("mode", Kind::Text)];
+const WKB: &[(&str, Kind)] = &[("wkb", Kind::Bytes), ("resolution", Kind::Int), ("mode", Kind::Text)];
+const COVER: &[(&str, Kind)] = &[("wkt", Kind::Text), ("resolution", Kind::Int)];
+const FULL_COVER: &[(&str, Kind)] = &[
+    ("wkt", Kind::Text),
+    ("resolution", Kind::Int),
+    ("full_cover", Kind::Bool),
+];
+
+/// A function of one cell or list of cells.
+const fn drawn(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    arguments: &'static [(&'static str, Kind)],
+    result: Kind,
+    description: &'static str,
+    example: &'static str,
+    call: fn(&[Value]) -> Result<Value, Problem>,
+) -> Function {
+    Function {
+        name,
+        aliases,
+        arguments,
+        required: 1,
+        result,
+        description,
+        example,
+        lenient: false,
+        call,
+    }
+}
+
+/// A function that fills a polygon with cells; the mode may be left out.
+const fn filled(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    arguments: &'static [(&'static str, Kind)],
+    description: &'static str,
+    example: &'static str,
+    lenient: bool,
+    call: fn(&[Value]) -> Result<Value, Problem>,
+) -> Function {
+    Function {
+        name,
+        aliases,
+        arguments,
+        required: 2,
+        result: Kind::Cells,
+        description,
+        example,
+        lenient,
+        call,
+    }
+}
 
 pub(crate) const FUNCTIONS: &[Function] = &[
+    drawn(
+        "h3_cell_to_boundary_wkt",
+        &["h3_boundaryaswkt"],
+        CELL,
+        Kind::Text,
+        "The cell's outline as WKT, (lng lat) degrees",
+        "h3_cell_to_boundary_wkt('8928308280fffff')",
+        boundary_wkt,
+    ),
+    drawn(
+        "h3_cell_to_boundary_wkb",
+        &["h3_boundaryaswkb"],
+        CELL,
+        Kind::Bytes,
+        "The cell's outline as WKB, (lng lat) degrees",
+        "h3_cell_to_boundary_wkb('8928308280fffff')",
+        boundary_wkb,
+    ),
+    drawn(
+        "h3_boundaryasgeojson",
+        &[],
+        CELL,
+        Kind::Text,
+        "The cell's outline as GeoJSON",
+        "h3_boundaryasgeojson('8928308280fffff')",
+        boundary_geojson,
+    ),
+    drawn(
+        "h3_cell_to_boundary",
+        &["h3togeoboundary"],
+        CELL,
+        Kind::Places,
+        "The cell's corners, degrees",
+        "h3_cell_to_boundary('8928308280fffff')",
+        boundary,
+    ),
+    drawn(
+        "h3_centeraswkt",
+        &[],
+        CELL,
+        Kind::Text,
+        "The cell's centre as WKT, (lng lat) degrees",
+        "h3_centeraswkt('8928308280fffff')",
+        center_wkt,
+    ),
+    drawn(
+        "h3_centeraswkb",
+        &[],
+        CELL,
+        Kind::Bytes,
+        "The cell's centre as WKB, (lng lat) degrees",
+        "h3_centeraswkb('8928308280fffff')",
+        center_wkb,
+    ),
+    drawn(
+        "h3_centerasgeojson",
+        &[],
+        CELL,
+        Kind::Text,
+        "The cell's centre as GeoJSON",
+        "h3_centerasgeojson('8928308280fffff')",
+        center_geojson,
+    ),
+    filled(
+        "h3_polygon_wkt_to_cells",
+        &["h3_polygon_to_cells", "h3polygontocells", "h3_polyfillash3"],
+        WKT,
+        "Cells of a polygon: those whose centre is inside (center), that lie inside (full), that touch it (overlapping)",
+        "h3_polygon_wkt_to_cells('POLYGON ((112.5 37.8, 112.6 37.8, 112.6 37.9, 112.5 37.8))', 8, 'overlapping')",
+        false,
+        polygon_wkt_to_cells,
+    ),
+    filled(
+        "h3_try_polygon_wkt_to_cells",
+        &["h3_try_polyfillash3"],
+        WKT,
+        "Cells of a polygon; NULL where it is none",
+        "h3_try_polygon_wkt_to_cells('POLYGON ((112.5 37.8, 112.6 37.8, 112.6 37.9, 112.5 37.8))', 8)",
+        true,
+        polygon_wkt_to_cells,
+    ),
+    filled(
+        "h3_polygon_wkb_to_cells",
+        &[],
+        WKB,
+        "Cells of a polygon given as WKB; modes as of h3_polygon_wkt_to_cells",
+        "h3_polygon_wkb_to_cells(h3_cell_to_boundary_wkb('8828308281fffff'), 9)",
+        false,
+        polygon_wkb_to_cells,
+    ),
+    filled(
+        "h3_try_polygon_wkb_to_cells",
+        &[],
+        WKB,
+        "Cells of a polygon given as WKB; NULL where it is none",
+        "h3_try_polygon_wkb_to_cells(h3_cell_to_boundary_wkb('8828308281fffff'), 9)",
+        true,
+        polygon_wkb_to_cells,
+    ),
+    filled(
+        "h3_coverash3",
+        &["h3_coverage"],
+        COVER,
+        "Cells that touch a polygon",
+        "h3_coverash3('POLYGON ((112.5 37.8, 112.6 37.8, 112.6 37.9, 112.5 37.8))', 8)",
+        false,
+        coverage,
+    ),
     Function {
-        name: "h3_cell_to_boundary_wkt",
-        aliases: &["h3_boundaryaswkt"],
-        arguments: &[("cell", Kind::Cell)],
-        required: 1,
-        result: Kind::Text,
-        description: "The cell's outline as WKT, (lng lat) degrees",
-        example: "h3_cell_to_boundary_wkt('8928308280fffff')",
-        lenient: false,
-        call: boundary,
-    },
-    Function {
-        name: "h3_polygon_wkt_to_cells",
+        name: "st_h3cellids",
         aliases: &[],
-        arguments: POLYGON,
-        required: 2,
+        arguments: FULL_COVER,
+        required: 3,
         result: Kind::Cells,
-        description: "Cells of a polygon: those whose centre is inside (center), that lie inside (full), that touch it (overlapping)",
-        example: "h3_polygon_wkt_to_cells('POLYGON ((112.5 37.8, 112.6 37.8, 112.6 37.9, 112.5 37.8))', 8, 'overlapping')",
+        description: "Cells of a polygon: those that touch it (full cover) or whose centre is inside",
+        example: "st_h3cellids('POLYGON ((112.5 37.8, 112.6 37.8, 112.6 37.9, 112.5 37.8))', 8, true)",
         lenient: false,
-        call: polygon_to_cells,
+        call: cell_ids,
     },
-    Function {
-        name: "h3_try_polygon_wkt_to_cells",
-        aliases: &[],
-        arguments: POLYGON,
-        required: 2,
-        result: Kind::Cells,
-        description: "Cells of a polygon; NULL where it is none",
-        example: "h3_try_polygon_wkt_to_cells('POLYGON ((112.5 37.8, 112.6 37.8, 112.6 37.9, 112.5 37.8))', 8)",
-        lenient: true,
-        call: polygon_to_cells,
-    },
-    Function {
-        name: "h3_cells_to_multi_polygon_wkt",
-        aliases: &[],
-        arguments: &[("cells", Kind::Cells)],
-        required: 1,
-        result: Kind::Text,
-        description: "Outline of cells as WKT",
-        example: "h3_cells_to_multi_polygon_wkt(h3_grid_disk('8928308280fffff', 1))",
-        lenient: false,
-        call: cells_to_multi_polygon,
-    },
+    drawn(
+        "h3_cells_to_multi_polygon_wkt",
+        &["h3_cells_to_multi_polygon"],
+        CELLS,
+        Kind::Text,
+        "Outline of cells as WKT",
+        "h3_cells_to_multi_polygon_wkt(h3_grid_disk('8928308280fffff', 1))",
+        |values| dissolved(&values[0]).map(|polygons| Value::Text(polygons.wkt_string())),
+    ),
+    drawn(
+        "h3_cells_to_multi_polygon_wkb",
+        &[],
+        CELLS,
+        Kind::Bytes,
+        "Outline of cells as WKB",
+        "h3_cells_to_multi_polygon_wkb(h3_grid_disk('8928308280fffff', 1))",
+        |values| dissolved(&values[0]).map(|polygons| Value::Bytes(wkb::of_multi_polygon(&polygons))),
+    ),
 ];

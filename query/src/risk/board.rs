@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, RwLock};
 
+use prost::Message as _;
 use shiyu_schemas::v1;
 use tokio::sync::watch;
 
@@ -36,6 +37,7 @@ pub struct ScoreBoard {
     board: RwLock<Board>,
     next_offset: watch::Sender<u64>,
     incarnation: u64,
+    recent_max: usize,
 }
 
 /// Changes in a range of offsets, or why there are none.
@@ -50,10 +52,16 @@ pub enum Changes {
 impl ScoreBoard {
     /// An empty board of a log's incarnation.
     pub fn new(incarnation: u64) -> Arc<Self> {
+        Self::with_room(incarnation, RECENT_MAX)
+    }
+
+    /// The same that keeps `recent_max` changes for subscribers that are behind.
+    pub fn with_room(incarnation: u64, recent_max: usize) -> Arc<Self> {
         Arc::new(Self {
             board: RwLock::default(),
             next_offset: watch::Sender::new(0),
             incarnation,
+            recent_max,
         })
     }
 
@@ -76,7 +84,7 @@ impl ScoreBoard {
                     before,
                 });
                 next += 1;
-                if board.recent.len() > RECENT_MAX {
+                if board.recent.len() > self.recent_max {
                     board.recent.pop_front();
                 }
             }
@@ -125,21 +133,29 @@ impl ScoreBoard {
         board.newest.get(&(model.to_owned(), cell)).cloned()
     }
 
-    /// Changes from `offset` on until they concern `cells_max` different cells.
-    pub fn changes(&self, offset: u64, cells_max: usize) -> Changes {
+    /// Changes from `offset` on until they concern `cells_max` different cells, or their scores take about `bytes_max` bytes; at least one
+    /// if there is any.
+    pub fn changes(&self, offset: u64, cells_max: usize, bytes_max: usize) -> Changes {
         let board = self.board.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let first = board.recent.front().map_or(board.next_offset, |change| change.offset);
         if offset < first || offset > board.next_offset {
             return Changes::TooOld;
         }
-        let mut seen = ahash::AHashSet::new();
+        let mut sizes = ahash::AHashMap::new();
+        let mut bytes = 0;
         let mut found = Vec::new();
         let mut next = offset;
         for change in board.recent.iter().skip((offset - first) as usize) {
-            if !seen.contains(&change.score.cell) && seen.len() == cells_max {
+            let key = (&change.score.model, change.score.cell);
+            let size = change.score.encoded_len();
+            // Only the newest score of a cell is sent.
+            let grown = bytes - sizes.get(&key).copied().unwrap_or(0) + size;
+            let more_cells = !sizes.contains_key(&key);
+            if !found.is_empty() && (grown > bytes_max || (more_cells && sizes.len() == cells_max)) {
                 break;
             }
-            seen.insert(change.score.cell);
+            sizes.insert(key, size);
+            bytes = grown;
             found.push(change.clone());
             next = change.offset + 1;
         }
@@ -166,7 +182,7 @@ mod tests {
         let board = ScoreBoard::new(1);
         board.publish(0, vec![score(1, 1.0), score(2, 2.0)]);
         board.publish(2, vec![score(1, 3.0)]);
-        let Changes::Found(changes, next) = board.changes(1, 10) else {
+        let Changes::Found(changes, next) = board.changes(1, 10, usize::MAX) else {
             panic!("too old")
         };
         assert_eq!(changes.iter().map(|change| change.offset).collect::<Vec<_>>(), [1, 2]);
@@ -177,7 +193,7 @@ mod tests {
                 .as_ref()
                 .is_some_and(|before| before.score.to_bits() == 1.0_f64.to_bits())
         );
-        let Changes::Found(none, next) = board.changes(3, 10) else {
+        let Changes::Found(none, next) = board.changes(3, 10, usize::MAX) else {
             panic!("too old")
         };
         assert!(none.is_empty());
@@ -188,7 +204,7 @@ mod tests {
     fn a_limit_counts_cells_not_changes() {
         let board = ScoreBoard::new(1);
         board.publish(0, vec![score(1, 1.0), score(1, 2.0), score(2, 1.0), score(3, 1.0)]);
-        let Changes::Found(changes, next) = board.changes(0, 2) else {
+        let Changes::Found(changes, next) = board.changes(0, 2, usize::MAX) else {
             panic!("too old")
         };
         assert_eq!(changes.len(), 3);
@@ -199,7 +215,7 @@ mod tests {
     fn an_offset_of_another_log_is_too_old() {
         let board = ScoreBoard::new(1);
         board.publish(10, vec![score(1, 1.0)]);
-        assert!(matches!(board.changes(3, 10), Changes::TooOld));
-        assert!(matches!(board.changes(99, 10), Changes::TooOld));
+        assert!(matches!(board.changes(3, 10, usize::MAX), Changes::TooOld));
+        assert!(matches!(board.changes(99, 10, usize::MAX), Changes::TooOld));
     }
 }

@@ -10,6 +10,8 @@ pub mod flight_sql;
 pub mod pgwire;
 pub mod place_filter;
 pub mod risk_service;
+#[cfg(test)]
+mod slt_tests;
 pub mod sql_server;
 pub mod sql_service;
 

@@ -2,7 +2,7 @@
 //!
 //! A subscription is a snapshot, then deltas and removals; each message carries a token, and whoever comes back with it misses nothing
 //! and is sent nothing from before it. A reader that is slow gets merged updates: the newest score of each cell, at most
-//! [`MESSAGE_CELLS_MAX`] cells a message, one message in flight. One that falls behind everything the board keeps is ended with
+//! [`MESSAGE_CELLS_MAX`] cells and about [`MESSAGE_BYTES_MAX`] bytes a message, one message in flight. One that falls behind everything the board keeps is ended with
 //! `RESOURCE_EXHAUSTED` and its token in the metadata `resume-token`.
 
 use std::collections::BTreeMap;
@@ -24,8 +24,10 @@ use super::place_filter::CellFilter;
 use crate::risk::board::{Changes, ScoreBoard, ScoreChange};
 use crate::risk::live::parent_of;
 
-/// Cells of one message at most: about 1 MB.
+/// Cells of one message at most.
 pub const MESSAGE_CELLS_MAX: usize = 4_000;
+/// Bytes of the scores of one message, about; clients take 4 MiB unless they say otherwise.
+pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
 const HEARTBEAT: Duration = Duration::from_secs(15);
 const HISTORY_READ_BYTES: usize = 8 << 20;
 
@@ -345,7 +347,7 @@ impl Subscription {
         };
         loop {
             watch.mark_unchanged();
-            match self.board.changes(offset, MESSAGE_CELLS_MAX) {
+            match self.board.changes(offset, MESSAGE_CELLS_MAX, MESSAGE_BYTES_MAX) {
                 Changes::TooOld => return self.end(offset).await,
                 Changes::Found(changes, next) if next > offset => {
                     let delta = self.view.delta(&changes, &self.board);
@@ -371,7 +373,7 @@ impl Subscription {
 
     fn can_resume(&self, token: &Token) -> bool {
         token.incarnation == self.board.incarnation()
-            && matches!(self.board.changes(token.offset, 1), Changes::Found(..))
+            && matches!(self.board.changes(token.offset, 1, 0), Changes::Found(..))
     }
 
     /// Sends the whole state; a token of an unfinished snapshot starts it again.
@@ -379,11 +381,7 @@ impl Subscription {
         let (all, offset) = self.board.snapshot(&self.view.model);
         let scores = self.view.scores(&all);
         drop(all);
-        let parts: Vec<&[v1::Score]> = if scores.is_empty() {
-            vec![&[]]
-        } else {
-            scores.chunks(MESSAGE_CELLS_MAX).collect()
-        };
+        let parts = parts_of(&scores);
         let last = parts.len() - 1;
         for (index, part) in parts.into_iter().enumerate() {
             let snapshot = v1::Snapshot {
@@ -425,8 +423,31 @@ impl Subscription {
     }
 }
 
+/// Scores in messages, none too large; one message where there are none.
+fn parts_of(scores: &[v1::Score]) -> Vec<&[v1::Score]> {
+    let mut parts = Vec::new();
+    let mut rest = scores;
+    loop {
+        let mut bytes = 0;
+        let fitting = rest.iter().take(MESSAGE_CELLS_MAX).take_while(|score| {
+            bytes += score.encoded_len();
+            bytes <= MESSAGE_BYTES_MAX
+        });
+        let count = fitting.count().max(1).min(rest.len());
+        let (part, behind) = rest.split_at(count);
+        parts.push(part);
+        if behind.is_empty() {
+            return parts;
+        }
+        rest = behind;
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+    use tokio::task::JoinHandle;
+
     use super::*;
 
     #[test]
@@ -472,5 +493,144 @@ mod tests {
         let back = view.fine_delta(&[change(&high, &low), change(&low, &high)]);
         assert_eq!(back.changed.len(), 1);
         assert!(back.removed.is_empty());
+    }
+
+    fn everywhere() -> View {
+        View {
+            model: "m".to_owned(),
+            model_resolution: 9,
+            resolution: 9,
+            min_level: v1::Level::Green as i32,
+            filter: CellFilter::Everywhere,
+        }
+    }
+
+    /// A score with a factor whose name takes that many bytes.
+    fn wide_score(cell: i64, value: f64, bytes: usize) -> v1::Score {
+        v1::Score {
+            model: "m".to_owned(),
+            cell,
+            score: value,
+            level: v1::Level::Red.into(),
+            contributions: vec![v1::Contribution {
+                factor: "x".repeat(bytes),
+                value,
+                points: value,
+            }],
+            ..v1::Score::default()
+        }
+    }
+
+    type Messages = mpsc::Receiver<Result<v1::SubscribeRiskResponse, Status>>;
+
+    /// A subscription whose reader reads only when the test does.
+    fn subscribe(board: &Arc<ScoreBoard>, resume: Option<Token>) -> (Messages, JoinHandle<()>) {
+        let (sender, receiver) = mpsc::channel(1);
+        let subscription = Subscription {
+            board: board.clone(),
+            view: everywhere(),
+            request_hash: 7,
+            sender,
+        };
+        (receiver, tokio::spawn(subscription.run(resume)))
+    }
+
+    async fn step(messages: &mut Messages) -> (Token, v1::subscribe_risk_response::Step) {
+        let message = messages.recv().await.unwrap().unwrap();
+        // A little for the token and the lengths of the scores.
+        assert!(message.encoded_len() <= MESSAGE_BYTES_MAX + 16_384);
+        (Token::parse(&message.resume_token).unwrap(), message.step.unwrap())
+    }
+
+    fn delta_of(step: v1::subscribe_risk_response::Step) -> v1::Delta {
+        match step {
+            v1::subscribe_risk_response::Step::Delta(delta) => delta,
+            other => panic!("no delta: {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_does_not_read_gets_the_newest_score_of_each_cell_and_no_queue() {
+        let board = ScoreBoard::new(1);
+        board.publish(0, vec![wide_score(1, 1.0, 1)]);
+        let (mut messages, _running) = subscribe(&board, None);
+        assert_eq!(step(&mut messages).await.0.offset, 1);
+        let mut offset = 1;
+        for round in 0..500_u32 {
+            let scores = (1..=3).map(|cell| wide_score(cell, f64::from(round) + 2.0, 1));
+            board.publish(offset, scores.collect());
+            offset += 3;
+            // The subscription may run: it fills the one place there is, then waits.
+            tokio::task::yield_now().await;
+        }
+        let mut received: Vec<(Token, v1::Delta)> = Vec::new();
+        while received.last().is_none_or(|(token, _)| token.offset < offset) {
+            let (token, step) = step(&mut messages).await;
+            received.push((token, delta_of(step)));
+        }
+        assert!(received.len() <= 3, "{} messages for 500 rounds", received.len());
+        let newest: BTreeMap<i64, f64> = received
+            .iter()
+            .flat_map(|(_, delta)| delta.changed.iter().map(|score| (score.cell, score.score)))
+            .collect();
+        assert_eq!(newest.len(), 3);
+        assert!(
+            newest.values().all(|value| value.to_bits() == 501.0_f64.to_bits()),
+            "{newest:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn no_message_is_larger_than_clients_take() {
+        let wide = |cell| wide_score(cell, 1.0, 2_000);
+        let board = ScoreBoard::new(1);
+        board.publish(0, (0..2_000).map(wide).collect());
+        let (mut messages, _running) = subscribe(&board, None);
+        let (mut scores, mut parts) = (0, 0);
+        loop {
+            let v1::subscribe_risk_response::Step::Snapshot(part) = step(&mut messages).await.1 else {
+                panic!("no snapshot");
+            };
+            assert_eq!(part.first, parts == 0);
+            (scores, parts) = (scores + part.scores.len(), parts + 1);
+            if part.last {
+                break;
+            }
+        }
+        assert_eq!((scores, parts), (2_000, 4));
+        board.publish(2_000, (2_000..4_000).map(wide).collect());
+        let mut changed = 0;
+        while changed < 2_000 {
+            changed += delta_of(step(&mut messages).await.1).changed.len();
+        }
+        assert_eq!(changed, 2_000);
+    }
+
+    #[tokio::test]
+    async fn a_reader_behind_all_that_is_kept_is_ended_with_its_token_and_starts_again_from_a_snapshot() {
+        let board = ScoreBoard::with_room(1, 10);
+        board.publish(0, vec![wide_score(1, 1.0, 1)]);
+        let (mut messages, running) = subscribe(&board, None);
+        let (token, _) = step(&mut messages).await;
+        let scores = (0..100).map(|round: i32| wide_score(i64::from(round % 5), f64::from(round) + 1.0, 1));
+        board.publish(1, scores.collect());
+        let status = messages.recv().await.unwrap().unwrap_err();
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+        let given = status.metadata().get("resume-token").unwrap().to_str().unwrap();
+        assert_eq!(
+            Token::parse(given),
+            Some(token),
+            "the token of the last message that was sent"
+        );
+        running.await.unwrap();
+        assert!(messages.recv().await.is_none());
+        let (mut messages, _running) = subscribe(&board, Some(token));
+        match step(&mut messages).await {
+            (token, v1::subscribe_risk_response::Step::Snapshot(snapshot)) => {
+                assert!(snapshot.reset && snapshot.first && snapshot.last);
+                assert_eq!((snapshot.scores.len(), token.offset), (5, 101));
+            }
+            (_, other) => panic!("no snapshot: {other:?}"),
+        }
     }
 }

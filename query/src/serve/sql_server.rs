@@ -72,7 +72,7 @@ pub async fn serve_sql(
         options.access.clone(),
         options.memory_bytes,
     )?);
-    let postgres = Arc::new(pgwire::service(catalog, options.access.clone(), options.memory_bytes)?);
+    let postgres = Arc::new(pgwire::service(catalog, options.access.clone(), options.memory_bytes).await?);
     let flight_listener = listen(options.flight).await?;
     let postgres_listener = listen(options.postgres).await?;
     let bound = BoundAddresses {

@@ -166,6 +166,10 @@ impl EventLog for LocalLog {
         self.partition(topic, partition).map_or((0, 0), Partition::range)
     }
 
+    fn is_writable(&self) -> bool {
+        self.partitions.values().flatten().all(Partition::is_writable)
+    }
+
     fn incarnation(&self) -> u64 {
         self.incarnation
     }

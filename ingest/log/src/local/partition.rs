@@ -114,6 +114,11 @@ impl Partition {
         })
     }
 
+    /// Whether the writer still writes.
+    pub fn is_writable(&self) -> bool {
+        self.durable.borrow().is_some()
+    }
+
     /// Waits until there is a record at or behind `offset`.
     pub async fn wait_for(&self, offset: u64) -> Result<(), LogError> {
         let mut durable = self.durable.clone();

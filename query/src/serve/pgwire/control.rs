@@ -129,6 +129,11 @@ fn known(name: &str) -> Result<&'static str, QueryError> {
     })
 }
 
+/// All variables, with their value when nobody set them.
+pub(super) fn settings() -> impl Iterator<Item = (&'static str, &'static str)> {
+    VARIABLES.iter().chain(CONSTANTS).copied()
+}
+
 /// The value of a variable nobody set.
 pub(super) fn default_of(name: &str) -> &'static str {
     known(name).unwrap_or_default()

@@ -3,11 +3,13 @@
 //! - [`query`]: simple and extended queries
 //! - `control`: SET, SHOW, BEGIN, SAVEPOINT and the like: a closed list that changes nothing
 //! - `startup`: who may come in
-//! - `shims`: functions that PostgreSQL clients expect
+//! - `catalog`: `pg_catalog`, with our comments
+//! - `shims`: functions that PostgreSQL clients expect, and their questions that are answered without a plan
 //!
 //! Each connection has handlers and a session of its own. The catalog tables come from `datafusion-postgres`; its server, its accounts
 //! and its hooks are not used. What is wrong with TLS ends the process before anything is served in clear.
 
+mod catalog;
 mod control;
 pub mod query;
 mod shims;
@@ -15,7 +17,6 @@ mod startup;
 
 use std::sync::Arc;
 
-use datafusion_postgres::datafusion_pg_catalog::pg_catalog::PgCatalogStaticTables;
 use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use pgwire::api::auth::StartupHandler;
 use pgwire::api::cancel::{CancelHandler, DefaultCancelHandler};
@@ -30,6 +31,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use self::catalog::PgTables;
 use self::query::QueryHandler;
 use self::startup::Startup;
 use super::sql_service::{Access, SqlService};
@@ -42,7 +44,7 @@ const CONNECTIONS_MAX: usize = 64;
 pub struct PgService {
     service: SqlService,
     parser: PostgresCompatibilityParser,
-    static_tables: Arc<PgCatalogStaticTables>,
+    pg_tables: Arc<PgTables>,
     connections: Arc<ConnectionManager>,
 }
 
@@ -56,12 +58,22 @@ impl std::fmt::Debug for PgService {
 }
 
 /// Makes what the door needs.
-pub fn service(catalog: Arc<Catalog>, access: Access, memory_bytes: usize) -> Result<PgService, QueryError> {
-    let static_tables = PgCatalogStaticTables::try_new().map_err(|error| QueryError::Internal(Box::new(error)))?;
+pub async fn service(catalog: Arc<Catalog>, access: Access, memory_bytes: usize) -> Result<PgService, QueryError> {
+    let tables = catalog.tables().await?;
+    let pg_tables = PgTables::new(&tables)
+        .await
+        .map_err(|error| QueryError::Internal(Box::new(error)))?;
+    let service = SqlService::extended(catalog, access, memory_bytes, |context| {
+        shims::extend(context)?;
+        for function in pg_tables.functions() {
+            context.register_udf(function);
+        }
+        Ok(())
+    })?;
     Ok(PgService {
-        service: SqlService::extended(catalog, access, memory_bytes, shims::extend)?,
+        service,
         parser: PostgresCompatibilityParser::new(),
-        static_tables: Arc::new(static_tables),
+        pg_tables: Arc::new(pg_tables),
         connections: Arc::new(ConnectionManager::new()),
     })
 }

@@ -14,8 +14,6 @@ use datafusion::common::ScalarValue;
 use datafusion::sql::sqlparser::ast::Statement;
 use datafusion_postgres::arrow_pg::datatypes::df::deserialize_parameters_with_server_types;
 use datafusion_postgres::arrow_pg::datatypes::{arrow_schema_to_pg_fields, encode_recordbatch, into_pg_type};
-use datafusion_postgres::datafusion_pg_catalog::pg_catalog::PgCatalogSchemaProvider;
-use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use futures::{Sink, SinkExt as _, StreamExt as _, stream};
 use pgwire::api::portal::{Format, Portal};
 use pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
@@ -97,23 +95,20 @@ impl PgService {
     /// A session with `pg_catalog`.
     async fn session(&self) -> Result<Session, QueryError> {
         let session = self.service.session().await?;
-        let catalogs = session.context().state().catalog_list().clone();
-        let internal = |error| QueryError::Internal(Box::new(error));
-        let tables = PgCatalogSchemaProvider::try_new(catalogs, self.static_tables.clone(), EmptyContextProvider)
-            .map_err(internal)?;
         let catalog = session
             .context()
             .catalog(CATALOG_NAME)
             .ok_or(QueryError::UnknownStatement)?;
         catalog
-            .register_schema("pg_catalog", Arc::new(tables))
-            .map_err(internal)?;
+            .register_schema("pg_catalog", self.pg_tables.clone())
+            .map_err(|error| QueryError::Internal(Box::new(error)))?;
         Ok(session)
     }
 
     fn parse(&self, sql: &str) -> Result<Vec<Statement>, QueryError> {
-        guard::check_text(sql)?;
-        let statements = self.parser.parse(&rewritten(sql)).map_err(|error| QueryError::Syntax {
+        let sql = rewritten(sql);
+        guard::check_text(&sql)?;
+        let statements = self.parser.parse(&sql).map_err(|error| QueryError::Syntax {
             problem: error.to_string(),
         })?;
         if statements.len() > STATEMENTS_MAX {
