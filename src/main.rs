@@ -24,6 +24,10 @@ use tracing_subscriber::EnvFilter;
 use cli::Cli;
 use exit::Exit;
 
+/// Batches are made in one thread and freed in another, a thousand times a second: the system's allocator is slow at that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
