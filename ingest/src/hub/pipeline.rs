@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use shiyu_connectors::{Delivery, Reader};
 use shiyu_log::event_log::partition_of;
-use shiyu_log::{EventLog, Records, Topic};
+use shiyu_log::{EventLog, Records, Topic, fault};
 use shiyu_schemas::v1;
 use tokio::sync::{Mutex, mpsc};
 
@@ -105,6 +105,10 @@ impl Pipeline<'_> {
         let Passed { mut output, delivery } = passed;
         note(balance, &output, &delivery);
         let rejected = output.rejections.len() as u64;
+        let mut late = fault::bug("rejection-after-position").then(|| DoorOutput {
+            rejections: std::mem::take(&mut output.rejections),
+            ..DoorOutput::default()
+        });
         for range in self.append_output(&mut output).await? {
             if ranges.send(range).await.is_err() {
                 // The settling side failed; its error is returned by `run`.
@@ -122,6 +126,10 @@ impl Pipeline<'_> {
             replaced_characters: delivery.replaced_characters,
         };
         positions.lock().await.append(self.log, position).await?;
+        fault::pass("position.appended")?;
+        if let Some(late) = late.as_mut() {
+            self.append_output(late).await?;
+        }
         metrics::counter!("shiyu_intake_records_total", "feed" => self.feed.to_owned()).increment(output.read);
         progress(&v1::LoadProgress {
             feed: self.feed.to_owned(),
@@ -152,6 +160,7 @@ impl Pipeline<'_> {
         }
         if !rejections.is_empty() {
             self.log.append(Topic::Rejections, 0, rejections).await?;
+            fault::pass("rejections.appended")?;
         }
         let appends = parts
             .into_iter()
@@ -220,6 +229,7 @@ impl Pipeline<'_> {
             rows_of_partition[partition_of(&key, partitions) as usize].push(row);
         }
         let ranges = self.append_output(&mut output).await?;
+        fault::pass("push.answer")?;
         if wait_settled {
             for range in ranges {
                 let outcomes = self
