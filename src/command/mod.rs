@@ -15,7 +15,6 @@ mod watch;
 use std::io::Write as _;
 
 use shiyu_ingest::hub::HubError;
-use shiyu_log::LogError;
 
 use crate::cli::{Cli, Command, WatchCommand};
 use crate::exit::{Exit, Failure};
@@ -51,11 +50,10 @@ pub(crate) fn print_line(text: &str) {
 /// The exit code an error of the hub asks for.
 pub(crate) fn hub_failure(error: HubError) -> Failure {
     let exit = match &error {
-        HubError::Log(LogError::Locked { .. }) => Exit::NotPermitted,
-        HubError::Log(LogError::Incompatible { .. }) | HubError::City(_) | HubError::Connector(_) => Exit::Config,
+        HubError::City(_) | HubError::Connector(_) => Exit::Config,
         HubError::UnknownFeed { .. } => Exit::Usage,
-        HubError::Log(_) | HubError::Key { .. } | HubError::Position { .. } | HubError::Fold(_) => Exit::Io,
-        _ => Exit::Software,
+        HubError::Key { .. } | HubError::Position { .. } => Exit::Io,
+        _ => crate::disk::exit_of(&error).unwrap_or(Exit::Software),
     };
     Failure::new(exit, error)
 }

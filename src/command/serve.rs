@@ -16,21 +16,33 @@ use tokio_util::sync::CancellationToken;
 
 use super::load::hub_options;
 use crate::cli::{AddressArgs, ServeArgs};
+use crate::disk;
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::folder::{CityFolder, data_dir};
 use crate::readiness::Readiness;
 use crate::serving::{ServeAddresses, access_of, engine_of, serve_grpc, serve_http};
 
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// Time before folders are watched again that a full disk interrupted.
+const WATCH_AGAIN: Duration = Duration::from_secs(1);
 
 /// Serves until a signal.
 pub(crate) async fn run(given: Option<&Path>, args: ServeArgs) -> Result<(), Failure> {
     let folder = CityFolder::load(&args.city, &[])?;
     let data_dir = data_dir(given, &folder.city.config.city)?;
-    let hub = Hub::open(hub_options(&folder, data_dir))
+    match serve(&folder, &data_dir, &args).await {
+        Err(failure) if disk::waits_for_room(&failure, &data_dir) => {
+            Err(disk::restart_when_there_is_room(failure, &data_dir).await)
+        }
+        ended => ended,
+    }
+}
+
+async fn serve(folder: &CityFolder, data_dir: &Path, args: &ServeArgs) -> Result<(), Failure> {
+    let hub = Hub::open(hub_options(folder, data_dir.to_owned()))
         .await
         .map_err(super::hub_failure)?;
-    let serving = Serving::start(hub, &folder, &args.addresses, args.sql_memory).await?;
+    let serving = Serving::start(hub, folder, &args.addresses, args.sql_memory).await?;
     serving.print();
     serving.until_signal().await
 }
@@ -91,6 +103,14 @@ impl Serving {
                 failure = folding.fold().ended() => Err(failure.into()),
             }
         });
+        // So must a hub whose log has failed: after a failed sync nobody knows what is on disk.
+        let (log, log_stop) = (hub.log(), stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = log_stop.cancelled() => Ok(()),
+                failure = log.failed() => Err(failure.into()),
+            }
+        });
         let (watching, watch_stop) = (hub.clone(), stop.clone());
         tasks.spawn(async move { watch(&watching, &watch_stop).await });
         Ok(Self {
@@ -132,8 +152,17 @@ impl Serving {
             status = self.worker.wait() => Err(anyhow!("the SQL worker ended: {status:?}")),
             failed = first_failure(&mut self.tasks) => Err(failed),
         };
-        self.stop().await?;
-        ended.or_exit(Exit::Software)
+        if let Err(error) = ended {
+            let exit = disk::exit_of(error.as_ref());
+            if exit.is_some() {
+                // Draining would write to a disk that has failed.
+                drop(self.worker.kill().await);
+            } else {
+                self.stop().await?;
+            }
+            return Err(Failure::new(exit.unwrap_or(Exit::Software), error));
+        }
+        self.stop().await
     }
 
     /// Stops the doors, commits what is in flight, closes the data folder.
@@ -196,12 +225,21 @@ async fn watch(hub: &Hub, stop: &CancellationToken) -> anyhow::Result<()> {
     if feeds.is_empty() {
         return Ok(());
     }
-    match hub.load(&feeds, &[], true, stop, &|_progress| {}).await {
-        Ok(_balances) => Ok(()),
-        Err(error) => {
-            // The doors stay open: pushes and loads do not need the folders that are watched.
-            tracing::error!(%error, "cannot watch the feeds' folders");
-            Ok(())
+    loop {
+        match hub.load(&feeds, &[], true, stop, &|_progress| {}).await {
+            Ok(_balances) => return Ok(()),
+            Err(error) if disk::exit_of(&error) == Some(Exit::TryLater) => {
+                tracing::warn!(%error, "the watched folders wait for room on the disk");
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    () = tokio::time::sleep(WATCH_AGAIN) => {}
+                }
+            }
+            Err(error) => {
+                // The doors stay open: pushes and loads do not need the folders that are watched.
+                tracing::error!(%error, "cannot watch the feeds' folders");
+                return Ok(());
+            }
         }
     }
 }

@@ -6,14 +6,15 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
-use shiyu_log::Topic;
 use shiyu_log::table::{EpochMark, EpochRows, Snapshot, TableWriter};
+use shiyu_log::{Topic, fault};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::error::FoldError;
 use super::handle::FoldOptions;
 use super::partition::{OutboxTrimmer, state_name};
+use super::worker::FULL_RETRY;
 
 /// Bytes a unit of the budget stands for.
 const UNIT_BYTES: usize = 1024;
@@ -162,13 +163,29 @@ impl Flusher {
                 rows: handed.tables,
             });
         }
-        self.tables.commit(&rows).await?;
+        if fault::bug("outbox-trimmed-first") {
+            self.trim(epochs.clone()).await?;
+        }
+        self.commit_rows(&rows).await?;
         self.waiting_since.lock().take();
         drop(rows);
         drop(permits);
         metrics::histogram!("shiyu_fold_flush_seconds").record(begun.elapsed().as_secs_f64());
         metrics::counter!("shiyu_fold_flushed_epochs").increment(epochs.len() as u64);
         self.trim(epochs).await
+    }
+
+    /// Commits; where the disk is full it waits for room, and asks the tables first whether the failed commit is there.
+    async fn commit_rows(&mut self, rows: &[EpochRows]) -> Result<(), FoldError> {
+        while let Err(error) = self.tables.commit(rows).await {
+            if !error.is_full() {
+                return Err(error.into());
+            }
+            tracing::warn!(%error, "the tables wait for room on the disk");
+            tokio::time::sleep(FULL_RETRY).await;
+            self.tables.reopen().await?;
+        }
+        Ok(())
     }
 
     async fn trim(&self, epochs: Vec<(Topic, u32, u64)>) -> Result<(), FoldError> {
