@@ -1,7 +1,8 @@
 //! Back-fill of 12345 orders as CSV: our bare way (CSV → H3 → Parquet) and our whole way (`shiyu load`: door, log, state, tables), beside
 //! Polars with `polars_h3` and DuckDB doing the bare work, in one run.
 //!
-//! `cargo bench --bench backfill [-- --orders N --rounds N]`. Peers run where `benches/peers.py` finds its packages; others are left out.
+//! `cargo bench --bench backfill [-- --orders N --rounds N]`; with `--stages` where the time of the whole way goes instead. On a machine that
+//! does other work too the CPU seconds tell more than the rates. Peers run where `benches/peers.py` finds its packages; others are left out.
 #![allow(
     missing_docs,
     clippy::print_stdout,
@@ -25,6 +26,8 @@ use shiyu_connectors::OpenContext;
 use shiyu_schemas::place::LatLng;
 use tokio_util::sync::CancellationToken;
 
+#[path = "support/stages.rs"]
+mod stages;
 mod support;
 
 fn main() {
@@ -42,7 +45,11 @@ fn main() {
         bare(&folder, &input);
         return;
     }
-    let mut figures: BTreeMap<&str, Vec<(f64, u64)>> = BTreeMap::new();
+    if std::env::args().any(|word| word == "--stages") {
+        stages::print_stages(&folder, &input, orders);
+        return;
+    }
+    let mut figures: BTreeMap<&str, Vec<Figure>> = BTreeMap::new();
     for _ in 0..rounds {
         for name in ["shiyu, bare", "shiyu, whole", "polars, h3", "duckdb, no h3"] {
             let data_dir = folder.join("data");
@@ -75,8 +82,12 @@ fn main() {
                             ran.output
                         );
                     }
-                    let rate = orders as f64 / ran.time.as_secs_f64();
-                    figures.entry(name).or_default().push((rate, ran.peak_bytes));
+                    let figure = Figure {
+                        rate: orders as f64 / ran.time.as_secs_f64(),
+                        cpu_s: ran.cpu.as_secs_f64() * 1e6 / orders as f64,
+                        peak_bytes: ran.peak_bytes,
+                    };
+                    figures.entry(name).or_default().push(figure);
                 }
                 Err(error) => panic!("{error}"),
             }
@@ -85,23 +96,43 @@ fn main() {
     report(&figures);
 }
 
-fn report(figures: &BTreeMap<&str, Vec<(f64, u64)>>) {
-    let median = |name: &str| {
-        let mut rates: Vec<f64> = figures.get(name)?.iter().map(|(rate, _)| *rate).collect();
-        rates.sort_by(f64::total_cmp);
-        Some(rates[rates.len() / 2])
+/// One run of one way.
+struct Figure {
+    /// Rows per second.
+    rate: f64,
+    /// CPU seconds per million rows.
+    cpu_s: f64,
+    peak_bytes: u64,
+}
+
+fn report(figures: &BTreeMap<&str, Vec<Figure>>) {
+    let sorted = |name: &str, of: fn(&Figure) -> f64| {
+        let mut numbers: Vec<f64> = figures.get(name)?.iter().map(of).collect();
+        numbers.sort_by(f64::total_cmp);
+        Some(numbers)
     };
-    println!("| way | M rows/s (min, median, max) | peak memory, MiB | to polars with h3 |");
-    println!("|---|---|---|---|");
+    let median = |numbers: &Vec<f64>| numbers[numbers.len() / 2];
+    let peer = |of| sorted("polars, h3", of).as_ref().map(median);
+    let (peer_rate, peer_cpu_s) = (peer(|run| run.rate), peer(|run| run.cpu_s));
+    println!(
+        "| way | M rows/s (min, median, max) | to polars with h3 | CPU s per million (median) | to polars with h3 | peak memory, MiB |"
+    );
+    println!("|---|---|---|---|---|---|");
     for (name, runs) in figures {
-        let rates = || runs.iter().map(|(rate, _)| rate / 1e6);
-        let (least, most) = (rates().fold(f64::INFINITY, f64::min), rates().fold(0.0, f64::max));
-        let middle = median(name).unwrap();
-        let peak = runs.iter().map(|(_, peak)| peak >> 20).max().unwrap();
-        let ratio = median("polars, h3").map_or_else(|| "-".to_owned(), |peer| format!("{:.2}×", middle / peer));
+        let (Some(rates), Some(cpus)) = (sorted(name, |run| run.rate), sorted(name, |run| run.cpu_s)) else {
+            continue;
+        };
+        let (rate, cpu_s) = (median(&rates), median(&cpus));
+        let peak = runs.iter().map(|run| run.peak_bytes >> 20).max().unwrap();
+        let ratio =
+            |ours: f64, peer: Option<f64>| peer.map_or_else(|| "-".to_owned(), |peer| format!("{:.2}×", ours / peer));
         println!(
-            "| {name} | {least:.3}, {:.3}, {most:.3} | {peak} | {ratio} |",
-            middle / 1e6
+            "| {name} | {:.3}, {:.3}, {:.3} | {} | {cpu_s:.2} | {} | {peak} |",
+            rates[0] / 1e6,
+            rate / 1e6,
+            rates[rates.len() - 1] / 1e6,
+            ratio(rate, peer_rate),
+            ratio(cpu_s, peer_cpu_s),
         );
     }
 }

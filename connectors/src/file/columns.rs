@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, StringBuilder};
+use arrow::array::{ArrayBuilder as _, ArrayRef, Int64Array, RecordBatch, StringArray, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use shiyu_schemas::city::manifest::RecordSection;
 
@@ -120,7 +120,11 @@ impl Columns {
         let mut arrays: Vec<ArrayRef> = self
             .builders
             .iter_mut()
-            .map(|builder| Arc::new(builder.finish()) as ArrayRef)
+            .map(|builder| {
+                // The next batch will be about as large.
+                let next = StringBuilder::with_capacity(builder.len(), builder.values_slice().len());
+                Arc::new(std::mem::replace(builder, next).finish()) as ArrayRef
+            })
             .collect();
         arrays.push(Arc::new(StringArray::from_iter_values(rows.iter().map(|_| source))));
         arrays.push(Arc::new(Int64Array::from(rows)));

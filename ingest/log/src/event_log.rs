@@ -61,6 +61,14 @@ impl Records {
         Self::default()
     }
 
+    /// No records yet, and room for that many bytes of values.
+    pub fn with_capacity(value_bytes: usize) -> Self {
+        Self {
+            values: Vec::with_capacity(value_bytes),
+            ..Self::default()
+        }
+    }
+
     /// Adds a record; `write` appends the value's bytes.
     pub fn push(&mut self, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
         self.keys.extend_from_slice(key);

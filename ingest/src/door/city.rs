@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use shiyu_schemas::city::{City, CityErrors, Feed};
-use shiyu_schemas::place::LatLng;
 use shiyu_schemas::place::area::AreaIndex;
+use shiyu_schemas::place::{Cell, LatLng};
 
 use super::{AreaLookup, Door, DoorInputs, Sealer};
 
@@ -19,8 +19,10 @@ impl AreaLookup for CityLayer {
         &self.level
     }
 
-    fn code_at(&self, point: LatLng, local_date: i32) -> Option<&str> {
-        self.index.locate(point, local_date).map(|area| area.code.as_str())
+    fn code_at(&self, point: LatLng, cell: Cell, local_date: i32) -> Option<&str> {
+        self.index
+            .locate_cell(point, cell, local_date)
+            .map(|area| area.code.as_str())
     }
 }
 

@@ -12,7 +12,7 @@ use shiyu_schemas::v1;
 
 use super::hash::{content_hash, delivery_hash};
 use super::mapping::{ClockField, Mapping};
-use super::place::{Spot, areas_at};
+use super::place::{Spot, put_areas, slot};
 use super::rejection::{Marks, SourceRows};
 use super::scrub::address::scrub_address;
 use super::scrub::{scrub, scrub_text};
@@ -56,17 +56,26 @@ struct Times {
 type Flags = Vec<&'static str>;
 
 impl Door {
-    /// Events of the rows that are not marked, in order; marks the others.
+    /// Gives the events of the rows that are not marked to `take`, in order; marks the others. One event is filled again and again, so
+    /// that a row costs no memory of its own.
     pub(super) fn events<'a>(
         &'a self,
         batch: &RecordBatch,
         source: &str,
+        received_at_us: i64,
         marks: &mut Marks<'a>,
         counts: &mut BTreeMap<&'static str, u64>,
-    ) -> Vec<v1::Event> {
+        take: &mut dyn FnMut(&v1::Event),
+    ) {
         let columns = self.columns(batch, marks);
-        let file = source.rsplit('/').next().unwrap_or(source);
-        let mut events = Vec::with_capacity(batch.num_rows());
+        let mut event = v1::Event {
+            feed: self.feed.clone(),
+            channel: self.channel.into(),
+            source: source.rsplit('/').next().unwrap_or(source).to_owned(),
+            received_at_us,
+            revision: self.revision,
+            ..v1::Event::default()
+        };
         let mut buffer = Vec::with_capacity(1024);
         let mut flags = Flags::new();
         let source_rows = SourceRows::of(batch);
@@ -75,25 +84,24 @@ impl Door {
             if marks.has(row) {
                 continue;
             }
-            match self.event(&columns, row, &mut flags) {
-                Ok(mut event) => {
+            match self.fill(&columns, row, &mut event, &mut flags) {
+                Ok(()) => {
                     let row = source_rows.at(row);
-                    file.clone_into(&mut event.source);
                     event.source_row = row;
                     event.delivery_hash = delivery_hash(&self.feed, source, row, &mut buffer);
                     let hash = content_hash(&event, &mut buffer);
                     event.content_hash_high = (hash >> 64) as u64;
                     event.content_hash_low = hash as u64;
-                    event.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-                    for flag in &flags {
+                    event.flags.resize(flags.len(), String::new());
+                    for (flag, written) in flags.iter().zip(&mut event.flags) {
+                        (*flag).clone_into(written);
                         *counts.entry(flag).or_default() += 1;
                     }
-                    events.push(event);
+                    take(&event);
                 }
                 Err((code, field)) => marks.set(row, code, field),
             }
         }
-        events
     }
 
     fn columns<'a>(&'a self, batch: &RecordBatch, marks: &mut Marks<'a>) -> Columns<'a> {
@@ -149,51 +157,43 @@ impl Door {
         }
     }
 
-    fn event<'a>(
+    /// Writes every field that depends on the row, whatever stood there.
+    fn fill<'a>(
         &'a self,
         columns: &Columns<'a>,
         row: usize,
+        event: &mut v1::Event,
         flags: &mut Flags,
-    ) -> Result<v1::Event, (RejectionCode, &'a str)> {
+    ) -> Result<(), (RejectionCode, &'a str)> {
         let record_id = text_at(&columns.id, row).ok_or((RejectionCode::MissingId, "id"))?;
-        let record_id = self.identifier(record_id, flags);
-        let kind = kind_at(columns.kind.as_ref(), row)?;
-        let origin = origin_at(&columns.origins, row, self.origin)?;
-        let times = self.times(columns, row, flags)?;
-        let mut event = v1::Event {
-            feed: self.feed.clone(),
-            record_id,
-            kind: kind.into(),
-            source_version: columns
-                .version
-                .as_ref()
-                .filter(|column| column.is_valid(row))
-                .map_or(0, |column| column.value(row)),
-            channel: self.channel.into(),
-            origin: origin.into(),
-            match_key: columns
-                .match_key
-                .as_ref()
-                .and_then(|column| text_at(column, row))
-                .map_or_else(String::new, |key| self.identifier(key, flags)),
-            source_occurred_at: owned(Some(&columns.occurred_at), row),
-            revision: self.revision,
-            ..v1::Event::default()
-        };
-        times.put(&mut event);
-        self.put_place(columns, row, &mut event, flags)?;
-        put_words(columns, row, &mut event, flags)?;
-        put_texts(columns, row, &mut event, flags);
-        Ok(event)
+        self.put_identifier(record_id, &mut event.record_id, flags);
+        event.kind = kind_at(columns.kind.as_ref(), row)?.into();
+        event.origin = origin_at(&columns.origins, row, self.origin)?.into();
+        self.times(columns, row, flags)?.put(event);
+        event.source_version = columns
+            .version
+            .as_ref()
+            .filter(|column| column.is_valid(row))
+            .map_or(0, |column| column.value(row));
+        event.match_key.clear();
+        if let Some(key) = columns.match_key.as_ref().and_then(|column| text_at(column, row)) {
+            self.put_identifier(key, &mut event.match_key, flags);
+        }
+        put_text(Some(&columns.occurred_at), row, &mut event.source_occurred_at);
+        self.put_place(columns, row, event, flags)?;
+        put_words(columns, row, event, flags)?;
+        put_texts(columns, row, event, flags);
+        Ok(())
     }
 
     /// A key of a record. Where it points at a person a pseudonym stands for it: the same text gives the same one, and nothing gives it back.
-    fn identifier(&self, text: &str, flags: &mut Flags) -> String {
+    fn put_identifier(&self, text: &str, target: &mut String, flags: &mut Flags) {
         if matches!(scrub(text), Cow::Borrowed(_)) {
-            return text.to_owned();
+            text.clone_into(target);
+        } else {
+            flag(flags, "pseudonym");
+            *target = self.sealer.pseudonym(text);
         }
-        flag(flags, "pseudonym");
-        self.sealer.pseudonym(text)
     }
 
     fn times<'a>(
@@ -251,11 +251,12 @@ impl Door {
         flags: &mut Flags,
     ) -> Result<(), (RejectionCode, &'a str)> {
         event.place_precision = v1::PlacePrecision::None.into();
+        (event.lat, event.lng, event.cell) = (None, None, 0);
         let (Some(place), Some((xs, ys))) = (&self.mapping.place, &columns.xy) else {
             return Ok(());
         };
-        event.source_x = owned(Some(xs), row);
-        event.source_y = owned(Some(ys), row);
+        put_text(Some(xs), row, &mut event.source_x);
+        put_text(Some(ys), row, &mut event.source_y);
         event.source_datum.clone_from(&place.locator.datum_text);
         match columns.spots[row] {
             Spot::At(point, cell) => {
@@ -263,9 +264,12 @@ impl Door {
                 event.lng = Some(point.lng());
                 event.cell = cell.to_i64();
                 event.place_precision = place.locator.precision.into();
-                event.areas = areas_at(&self.layers, point, event.local_date);
+                put_areas(&self.layers, point, cell, event);
             }
-            Spot::Nowhere(why) => flag(flags, why),
+            Spot::Nowhere(why) => {
+                event.areas.clear();
+                flag(flags, why);
+            }
             Spot::Refused(code) => return Err((code, "place")),
         }
         Ok(())
@@ -297,11 +301,9 @@ fn keep<'a, A>(expression: &'a Expression, evaluated: Evaluated<A>, marks: &mut 
     evaluated.values
 }
 
-fn owned(column: Option<&StringArray>, row: usize) -> String {
-    column
-        .and_then(|column| text_at(column, row))
-        .unwrap_or_default()
-        .to_owned()
+fn put_text(column: Option<&StringArray>, row: usize, target: &mut String) {
+    let text = column.and_then(|column| text_at(column, row));
+    text.unwrap_or_default().clone_into(target);
 }
 
 fn flag(flags: &mut Flags, word: &'static str) {
@@ -385,31 +387,44 @@ fn put_words<'a>(
 }
 
 fn put_texts(columns: &Columns<'_>, row: usize, event: &mut v1::Event, flags: &mut Flags) {
+    event.address.clear();
     if let Some(address) = columns.address.as_ref().and_then(|column| text_at(column, row)) {
         let (address, scrubbed) = scrub_address(address);
-        event.address = address.into_owned();
+        put_cow(address, &mut event.address);
         if scrubbed {
             flag(flags, "scrubbed");
         }
     }
-    let mut take = |text: Cow<'_, str>| {
-        if matches!(text, Cow::Owned(_)) {
+    let mut put = |text: Cow<'_, str>, target: &mut String| {
+        if put_cow(text, target) {
             flag(flags, "scrubbed");
         }
-        text.into_owned()
     };
+    event.text.clear();
     if let Some(text) = columns.text.as_ref().and_then(|column| text_at(column, row)) {
-        event.text = take(scrub_text(text));
+        put(scrub_text(text), &mut event.text);
     }
-    event.attributes = columns
-        .attributes
-        .iter()
-        .filter_map(|(name, column)| {
-            let value = take(scrub(text_at(column, row)?));
-            Some(v1::Attribute {
-                name: (*name).to_owned(),
-                value,
-            })
-        })
-        .collect();
+    let mut filled = 0;
+    for (name, column) in &columns.attributes {
+        let Some(text) = text_at(column, row) else { continue };
+        let attribute = slot(&mut event.attributes, filled);
+        (*name).clone_into(&mut attribute.name);
+        put(scrub(text), &mut attribute.value);
+        filled += 1;
+    }
+    event.attributes.truncate(filled);
+}
+
+/// Whether the text is another than was given.
+fn put_cow(text: Cow<'_, str>, target: &mut String) -> bool {
+    match text {
+        Cow::Borrowed(same) => {
+            same.clone_into(target);
+            false
+        }
+        Cow::Owned(changed) => {
+            *target = changed;
+            true
+        }
+    }
 }

@@ -12,8 +12,8 @@
 //! - [`seal`]: originals of rejected records, encrypted
 //! - [`city`]: the door of a feed of a city folder
 //!
-//! One bad row never stops the others. Where a delivery is cut does not change what its rows become. What the door leaves to the
-//! pipeline, because it needs the clock: `received_at` and the refusal of times in the future.
+//! One bad row never stops the others. Where a delivery is cut does not change what its rows become. The time of receipt is
+//! handed in. What the door leaves to the pipeline, because it needs the clock: the refusal of times in the future.
 
 mod city;
 mod event;
@@ -97,9 +97,9 @@ pub struct Door {
 /// What a delivery became. `read = events + rejections + excluded`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DoorOutput {
-    /// Accepted records in the order of the source; `received_at_us` is 0.
+    /// Accepted records in the order of the source.
     pub events: Vec<v1::Event>,
-    /// Refused records in the order of the source; `received_at_us` is 0.
+    /// Refused records in the order of the source.
     pub rejections: Vec<v1::Rejection>,
     /// Records of the delivery, malformed ones included.
     pub read: u64,
@@ -144,6 +144,18 @@ impl Door {
 
     /// Maps, locates, scrubs and checks one delivery.
     pub fn process(&self, delivery: &Delivery) -> DoorOutput {
+        let mut events = Vec::with_capacity(delivery.batch.num_rows());
+        let output = self.process_each(delivery, 0, |event| events.push(event.clone()));
+        DoorOutput { events, ..output }
+    }
+
+    /// The same, but gives each event to `take` instead of keeping it. Events and rejections are stamped with `received_at_us`.
+    pub fn process_each(
+        &self,
+        delivery: &Delivery,
+        received_at_us: i64,
+        mut take: impl FnMut(&v1::Event),
+    ) -> DoorOutput {
         let batch = self.conform(&delivery.batch);
         let rows = batch.num_rows();
         let mut output = DoorOutput {
@@ -155,8 +167,18 @@ impl Door {
         let kept_rows = kept.num_rows();
         output.excluded = (rows - kept_rows - refused.len()) as u64;
         let mut marks = Marks::new(kept_rows);
-        output.events = self.events(&kept, &delivery.source, &mut marks, &mut output.flags);
+        self.events(
+            &kept,
+            &delivery.source,
+            received_at_us,
+            &mut marks,
+            &mut output.flags,
+            &mut take,
+        );
         output.rejections = self.rejections(delivery, &batch, &refused, &kept, &marks);
+        for rejection in &mut output.rejections {
+            rejection.received_at_us = received_at_us;
+        }
         output
     }
 

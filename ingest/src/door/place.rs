@@ -23,8 +23,9 @@ pub trait AreaLookup: Send + Sync {
     /// Level of the layer.
     fn level(&self) -> &str;
 
-    /// Code of the area a point lies in by its exact polygon, as the boundary was on a local date (days since 1970-01-01).
-    fn code_at(&self, point: LatLng, local_date: i32) -> Option<&str>;
+    /// Code of the area a point lies in by its exact polygon, as the boundary was on a local date (days since 1970-01-01). `cell` is the
+    /// point's own, at any resolution: it spares looking for it again.
+    fn code_at(&self, point: LatLng, cell: Cell, local_date: i32) -> Option<&str>;
 }
 
 /// Reads the places of one feed.
@@ -124,16 +125,24 @@ impl Locator {
     }
 }
 
-/// The areas of a place, one per layer that has one there.
-pub(super) fn areas_at(layers: &[Arc<dyn AreaLookup>], point: LatLng, local_date: i32) -> Vec<v1::AreaRef> {
-    layers
-        .iter()
-        .filter_map(|layer| {
-            let code = layer.code_at(point, local_date)?.to_owned();
-            Some(v1::AreaRef {
-                level: layer.level().to_owned(),
-                code,
-            })
-        })
-        .collect()
+/// Writes the areas of a place, one per layer that has one there on the event's date.
+pub(super) fn put_areas(layers: &[Arc<dyn AreaLookup>], point: LatLng, cell: Cell, event: &mut v1::Event) {
+    let mut filled = 0;
+    for layer in layers {
+        if let Some(code) = layer.code_at(point, cell, event.local_date) {
+            let area = slot(&mut event.areas, filled);
+            layer.level().clone_into(&mut area.level);
+            code.clone_into(&mut area.code);
+            filled += 1;
+        }
+    }
+    event.areas.truncate(filled);
+}
+
+/// The item at an index, made where the list ends.
+pub(super) fn slot<T: Default>(items: &mut Vec<T>, index: usize) -> &mut T {
+    if index == items.len() {
+        items.push(T::default());
+    }
+    &mut items[index]
 }

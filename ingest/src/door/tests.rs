@@ -9,8 +9,8 @@ use shiyu_connectors::Delivery;
 use shiyu_connectors::contract::MalformedRow;
 use shiyu_schemas::city::manifest::FeedManifest;
 use shiyu_schemas::city::{City, FolderFiles};
-use shiyu_schemas::place::LatLng;
 use shiyu_schemas::place::datum::wgs84_to_gcj02;
+use shiyu_schemas::place::{Cell, LatLng};
 use shiyu_schemas::v1;
 
 use super::seal::AesSealer;
@@ -58,7 +58,7 @@ impl AreaLookup for NorthAndSouth {
         "half"
     }
 
-    fn code_at(&self, point: LatLng, _local_date: i32) -> Option<&str> {
+    fn code_at(&self, point: LatLng, _cell: Cell, _local_date: i32) -> Option<&str> {
         Some(if point.lat() > 32.6 { "north" } else { "south" })
     }
 }

@@ -14,6 +14,7 @@ use shiyu_schemas::v1::{self, CaseState, EventKind, TimePrecision};
 
 use super::cell::{CellDelta, CellKey};
 use super::columns::json_object;
+use super::event::Event;
 
 /// Deliveries remembered per record. An older one that comes again is `unchanged` or `stale` instead of `duplicate`; it is never
 /// counted twice.
@@ -137,7 +138,7 @@ pub struct Standing {
 
 impl Standing {
     /// How the event's case stands, once the match key's group has said whether it is paired.
-    pub fn of(event: &v1::Event, paired: bool) -> Self {
+    pub fn of(event: &Event<'_>, paired: bool) -> Self {
         Self {
             kind: event.kind(),
             state: event.state(),
@@ -188,7 +189,7 @@ pub enum Side {
 
 impl RecordState {
     /// The state after `event` becomes the current version; `paired` is left for the match key's group to say.
-    pub fn of(event: &v1::Event) -> Self {
+    pub fn of(event: &Event<'_>) -> Self {
         let day_only = is_day_only(event.time_precision());
         let description = (!event.match_key.is_empty()).then(|| Box::new(Description::of(event)));
         Self {
@@ -208,7 +209,7 @@ impl RecordState {
                 event.occurred_at_us.div_euclid(HOUR_US) * HOUR_US
             },
             day_only,
-            category: event.category.clone(),
+            category: event.category.to_owned(),
             channel: event.channel,
             origin: event.origin,
             place_precision: event.place_precision,
@@ -218,7 +219,7 @@ impl RecordState {
     }
 
     /// How an event's version stands to the current one: by source version, source time, content, kind; never by arrival.
-    pub fn order_of(&self, event: &v1::Event) -> Ordering {
+    pub fn order_of(&self, event: &Event<'_>) -> Ordering {
         (
             event.source_version,
             event.updated_at_us,
@@ -236,7 +237,7 @@ impl RecordState {
     }
 
     /// Whether the event says what the current version says.
-    pub fn has_content_of(&self, event: &v1::Event) -> bool {
+    pub fn has_content_of(&self, event: &Event<'_>) -> bool {
         self.content_hash_high == event.content_hash_high
             && self.content_hash_low == event.content_hash_low
             && self.kind == event.kind
@@ -297,12 +298,12 @@ impl RecordState {
 
 impl Description {
     /// What the event says.
-    pub fn of(event: &v1::Event) -> Self {
+    pub fn of(event: &Event<'_>) -> Self {
         let mut areas = Vec::new();
         areas_json(event, &mut areas);
         Self {
-            match_key: event.match_key.clone(),
-            holder: event.holder.clone(),
+            match_key: event.match_key.to_owned(),
+            holder: event.holder.to_owned(),
             occurred_at_us: event.occurred_at_us,
             time_precision: event.time_precision,
             local_date: event.local_date,
@@ -319,11 +320,8 @@ impl Description {
 }
 
 /// Writes the areas of an event as JSON, level to code, levels sorted; nothing where there are none.
-pub fn areas_json(event: &v1::Event, json: &mut Vec<u8>) {
-    json_object(
-        event.areas.iter().map(|area| (area.level.as_str(), area.code.as_str())),
-        json,
-    );
+pub fn areas_json(event: &Event<'_>, json: &mut Vec<u8>) {
+    json_object(&event.areas, json);
 }
 
 fn is_day_only(precision: TimePrecision) -> bool {
@@ -353,9 +351,13 @@ mod tests {
         }
     }
 
+    fn state(event: &v1::Event) -> RecordState {
+        RecordState::of(&Event::of(event))
+    }
+
     #[test]
     fn an_hour_starts_before_its_events_also_before_1970() {
-        assert_eq!(RecordState::of(&order(CaseState::Filed)).hour_us, -HOUR_US);
+        assert_eq!(state(&order(CaseState::Filed)).hour_us, -HOUR_US);
     }
 
     #[test]
@@ -364,29 +366,27 @@ mod tests {
             time_precision: TimePrecision::Day.into(),
             ..order(CaseState::Filed)
         };
-        let record = RecordState::of(&event);
+        let record = state(&event);
         assert!(record.day_only);
         assert_eq!(record.hour_us, -1);
     }
 
     #[test]
     fn a_case_labelled_duplicate_by_its_department_is_not_counted() {
-        assert!(RecordState::of(&order(CaseState::Filed)).standing().is_counted());
-        assert!(!RecordState::of(&order(CaseState::Duplicate)).standing().is_counted());
-        assert!(RecordState::of(&order(CaseState::Withdrawn)).delta(1).is_none());
+        assert!(state(&order(CaseState::Filed)).standing().is_counted());
+        assert!(!state(&order(CaseState::Duplicate)).standing().is_counted());
+        assert!(state(&order(CaseState::Withdrawn)).delta(1).is_none());
     }
 
     #[test]
     fn a_closed_case_is_counted_but_not_open() {
-        let delta = RecordState::of(&order(CaseState::Closed))
-            .delta(-1)
-            .expect("it is counted");
+        let delta = state(&order(CaseState::Closed)).delta(-1).expect("it is counted");
         assert_eq!((delta.count, delta.open, delta.severity), (-1, 0, -3));
     }
 
     #[test]
     fn remembered_deliveries_have_a_limit() {
-        let mut record = RecordState::of(&order(CaseState::Filed));
+        let mut record = state(&order(CaseState::Filed));
         for delivery in 0..200 {
             record.remember(delivery);
         }

@@ -37,33 +37,45 @@ pub struct CellDelta {
 }
 
 /// Sums changes of one place into one, drops what cancels out; sorted by place.
-pub fn sum(mut deltas: Vec<CellDelta>) -> Vec<v1::CellChange> {
-    deltas.sort_unstable_by(|left, right| left.key.cmp(&right.key));
-    deltas.dedup_by(|next, kept| {
-        let same = next.key == kept.key;
-        if same {
-            kept.count += next.count;
-            kept.open += next.open;
-            kept.severity += next.severity;
-        }
-        same
+pub fn sum(deltas: &[CellDelta]) -> Vec<v1::CellChange> {
+    // Numbers are sorted, not the changes themselves, which are large.
+    let mut order: Vec<(i64, i64, u32)> = (0..)
+        .zip(deltas)
+        .map(|(index, delta)| (delta.key.cell, delta.key.hour_us, index))
+        .collect();
+    order.sort_unstable_by(|left, right| {
+        let key = |index: u32| &deltas[index as usize].key;
+        (left.0, left.1)
+            .cmp(&(right.0, right.1))
+            .then_with(|| key(left.2).cmp(key(right.2)))
     });
-    deltas
-        .into_iter()
-        .filter(|delta| (delta.count, delta.open, delta.severity) != (0, 0, 0))
-        .map(|delta| v1::CellChange {
-            cell: delta.key.cell,
-            hour_us: delta.key.hour_us,
-            day_only: delta.key.day_only,
-            category: delta.key.category,
-            channel: delta.key.channel,
-            origin: delta.key.origin,
-            place_precision: delta.key.place_precision,
-            count: delta.count,
-            open: delta.open,
-            severity: delta.severity,
-        })
-        .collect()
+    let mut changes: Vec<v1::CellChange> = Vec::with_capacity(order.len());
+    for same in order.chunk_by(|left, right| deltas[left.2 as usize].key == deltas[right.2 as usize].key) {
+        let total =
+            |of: fn(&CellDelta) -> i64| same.iter().map(|(.., index)| of(&deltas[*index as usize])).sum::<i64>();
+        let (count, open, severity) = (
+            total(|delta| delta.count),
+            total(|delta| delta.open),
+            total(|delta| delta.severity),
+        );
+        if (count, open, severity) == (0, 0, 0) {
+            continue;
+        }
+        let key = &deltas[same[0].2 as usize].key;
+        changes.push(v1::CellChange {
+            cell: key.cell,
+            hour_us: key.hour_us,
+            day_only: key.day_only,
+            category: key.category.clone(),
+            channel: key.channel,
+            origin: key.origin,
+            place_precision: key.place_precision,
+            count,
+            open,
+            severity,
+        });
+    }
+    changes
 }
 
 #[cfg(test)]
@@ -90,7 +102,7 @@ mod tests {
 
     #[test]
     fn what_cancels_out_leaves_no_row() {
-        let changes = sum(vec![delta(2, 1), delta(1, 1), delta(2, -1), delta(1, 1)]);
+        let changes = sum(&[delta(2, 1), delta(1, 1), delta(2, -1), delta(1, 1)]);
         assert_eq!(changes.len(), 1);
         assert_eq!(
             (changes[0].cell, changes[0].count, changes[0].open, changes[0].severity),

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Date32Builder, Float64Builder, Int32Builder, Int64Builder, RecordBatch, StringBuilder,
-    TimestampMicrosecondBuilder,
+    ArrayBuilder as _, ArrayRef, BooleanBuilder, Date32Builder, Float64Builder, Int32Builder, Int64Builder,
+    RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::SchemaRef;
 use shiyu_schemas::table::{ColumnType, TableShape};
+
+use super::event::Pair;
 
 /// Rows of one table, in the making.
 #[derive(Debug)]
@@ -152,7 +154,11 @@ impl Column {
 
     fn finish(&mut self) -> ArrayRef {
         match self {
-            Self::Text(builder) => Arc::new(builder.finish()),
+            Self::Text(builder) => {
+                // The next epoch will be about as large.
+                let next = StringBuilder::with_capacity(builder.len(), builder.values_slice().len());
+                Arc::new(std::mem::replace(builder, next).finish())
+            }
             Self::BigInt(builder) => Arc::new(builder.finish()),
             Self::Int(builder) => Arc::new(builder.finish()),
             Self::Double(builder) => Arc::new(builder.finish()),
@@ -173,15 +179,18 @@ pub(super) fn finish<'a>(tables: impl IntoIterator<Item = &'a mut TableRows>) ->
 }
 
 /// Writes texts as a JSON object with sorted names, the first value of a name; nothing where there are none.
-pub(super) fn json_object<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>, json: &mut Vec<u8>) {
-    let mut pairs: Vec<_> = pairs.collect();
+pub(super) fn json_object(pairs: &[Pair<'_>], json: &mut Vec<u8>) {
     if pairs.is_empty() {
         return;
     }
-    pairs.sort_by(|left, right| left.0.cmp(right.0));
-    pairs.dedup_by(|next, kept| next.0 == kept.0);
+    if !pairs.is_sorted_by(|left, right| left.0 < right.0) {
+        let mut sorted = pairs.to_vec();
+        sorted.sort_by(|left, right| left.0.cmp(right.0));
+        sorted.dedup_by(|next, kept| next.0 == kept.0);
+        return json_object(&sorted, json);
+    }
     json.push(b'{');
-    for (index, (name, value)) in pairs.into_iter().enumerate() {
+    for (index, (name, value)) in pairs.iter().enumerate() {
         if index > 0 {
             json.push(b',');
         }
@@ -215,10 +224,10 @@ mod tests {
     #[test]
     fn names_are_sorted_and_quotes_escaped() {
         let mut json = Vec::new();
-        json_object([("b", "2"), ("a", "say \"1\""), ("b", "3")].into_iter(), &mut json);
+        json_object(&[("b", "2"), ("a", "say \"1\""), ("b", "3")], &mut json);
         assert_eq!(json_text(&json), r#"{"a":"say \"1\"","b":"2"}"#);
         json.clear();
-        json_object(std::iter::empty(), &mut json);
+        json_object(&[], &mut json);
         assert!(json.is_empty());
     }
 }

@@ -9,6 +9,7 @@ use prost::Message;
 use shiyu_schemas::v1::{self, Outcome};
 
 use super::error::FoldError;
+use super::event;
 use super::rows::{EventRows, RejectionRows, ScoreRows};
 use super::step::{Effects, OtherChange, OwnChange};
 
@@ -120,18 +121,19 @@ impl EpochRecord {
             if !matches!(outcome, Outcome::Accepted | Outcome::Stale) {
                 continue;
             }
-            let event = v1::Event::decode(value.clone())?;
             let packed = if outcome == Outcome::Accepted { own.next() } else { None };
             let change = packed.map(|packed| OwnChange {
                 versions: (packed >> 1) as u32,
                 paired: packed & 1 == 1,
             });
-            rows.push(&event, outcome, change, sequence);
-            sequence += u64::from(change.is_some());
-            while let Some(other) = others.next_if(|other| other.index as usize == index) {
-                rows.push_other(&event.feed, &other.change, sequence);
-                sequence += 1;
-            }
+            event::with_event(value, |event| {
+                rows.push(event, outcome, change, sequence);
+                sequence += u64::from(change.is_some());
+                while let Some(other) = others.next_if(|other| other.index as usize == index) {
+                    rows.push_other(event.feed, &other.change, sequence);
+                    sequence += 1;
+                }
+            })?;
         }
         rows.push_cells(self.cells.as_ref().map_or(&[], |cells| &cells.changes));
         Ok(())

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost::Message;
 use shiyu_log::{Topic, fault};
 use shiyu_schemas::v1::{self, Outcome};
 
@@ -12,6 +11,7 @@ use super::cell::{self, CellDelta};
 use super::count::{Counts, FeedCounts};
 use super::epoch::EpochRecord;
 use super::error::FoldError;
+use super::event::{self, Event};
 use super::rows::EventRows;
 use super::step::step;
 
@@ -68,14 +68,17 @@ impl<V: StateView> EventFold<V> {
 
     /// Applies the next record of the partition.
     pub fn apply(&mut self, value: &Bytes, counts: &mut FeedCounts) -> Result<(), FoldError> {
-        let event = v1::Event::decode(value.clone()).map_err(|source| FoldError::Record {
+        event::with_event(value, |event| self.apply_event(event, counts)).map_err(|source| FoldError::Record {
             topic: Topic::Events.name(),
             partition: self.partition,
             offset: self.record.next_offset(),
             source,
-        })?;
-        let mut effects = step(&mut self.cache, &event)?;
-        let totals = counts.of(&event.feed);
+        })?
+    }
+
+    fn apply_event(&mut self, event: &Event<'_>, counts: &mut FeedCounts) -> Result<(), FoldError> {
+        let mut effects = step(&mut self.cache, event)?;
+        let totals = counts.of(event.feed);
         totals.count(effects.outcome);
         totals.withdrawn = totals.withdrawn.saturating_add_signed(effects.matched);
         totals.waiting = totals.waiting.saturating_add_signed(effects.waiting);
@@ -91,10 +94,10 @@ impl<V: StateView> EventFold<V> {
         }
 
         let mut sequence = self.record.sequence + self.record.case_changes();
-        self.rows.push(&event, effects.outcome, effects.own, sequence);
+        self.rows.push(event, effects.outcome, effects.own, sequence);
         sequence += u64::from(effects.own.is_some());
         for other in &effects.others {
-            self.rows.push_other(&event.feed, other, sequence);
+            self.rows.push_other(event.feed, other, sequence);
             sequence += 1;
         }
         self.deltas.append(&mut effects.deltas);
@@ -108,9 +111,10 @@ impl<V: StateView> EventFold<V> {
             partition: self.partition,
             incarnation,
             epoch,
-            changes: cell::sum(std::mem::take(&mut self.deltas)),
+            changes: cell::sum(&self.deltas),
             watermark_us: self.watermark_us,
         };
+        self.deltas.clear();
         self.rows.push_cells(&cells.changes);
         let mut record = std::mem::take(&mut self.record);
         record.cells = Some(cells);

@@ -74,10 +74,10 @@ impl Fold {
         options: FoldOptions,
     ) -> Result<FoldHandle, FoldError> {
         let opened = {
-            let log = log.clone();
-            tokio::task::spawn_blocking(move || open_partitions(log.as_ref(), &state)).await??
+            let (log, kept) = (log.clone(), options.outcomes_kept);
+            tokio::task::spawn_blocking(move || open_partitions(log.as_ref(), &state, kept)).await??
         };
-        let trimmers = opened.iter().map(Partition::trimmer).collect();
+        let trimmers = opened.iter().map(|(partition, _)| partition.trimmer()).collect();
         let (sender, receiver) = mpsc::channel(QUEUED_EPOCHS);
         let budget = Arc::new(Semaphore::new(budget_total(options.unflushed_bytes_max)));
         let ending = Arc::new(Ending {
@@ -89,8 +89,7 @@ impl Fold {
         let flusher = tokio::spawn(watched(ending.clone(), flusher.run(receiver)));
         let mut workers = Vec::new();
         let mut progress = Vec::new();
-        for partition in opened {
-            let seen = Arc::new(Progress::new(&partition, options.outcomes_kept));
+        for (partition, seen) in opened {
             progress.push(seen.clone());
             let worker = Worker {
                 log: log.clone(),
@@ -114,12 +113,16 @@ impl Fold {
     }
 }
 
-fn open_partitions(log: &dyn EventLog, state: &StateStore) -> Result<Vec<Partition>, FoldError> {
+type Opened = (Partition, Arc<Progress>);
+
+fn open_partitions(log: &dyn EventLog, state: &StateStore, outcomes_kept: usize) -> Result<Vec<Opened>, FoldError> {
     let mut opened = Vec::new();
     for topic in FOLDED {
         for number in 0..log.partitions(topic) {
             let state = state.partition(&state_name(topic, number))?;
-            opened.push(Partition::open(log, state, topic, number)?);
+            let partition = Partition::open(log, state, topic, number)?;
+            let progress = Arc::new(Progress::new(&partition, outcomes_kept)?);
+            opened.push((partition, progress));
         }
     }
     Ok(opened)

@@ -11,6 +11,7 @@ use super::cache::StateCache;
 use super::cache::tests::MemoryView;
 use super::case::RecordState;
 use super::cell::{self, CellDelta};
+use super::event::Event;
 use super::step::step;
 
 /// A small world, so that versions, withdrawals and corrections meet often. The content decides everything but the order key.
@@ -80,7 +81,7 @@ fn fold(events: &[v1::Event], epoch_records: usize) -> Folded {
     let (mut matched, mut waiting) = (0, 0);
     for epoch in events.chunks(epoch_records.max(1)) {
         for event in epoch {
-            let effects = step(&mut cache, event).unwrap();
+            let effects = step(&mut cache, &Event::of(event)).unwrap();
             deltas.extend(effects.deltas);
             matched += effects.matched;
             waiting += effects.waiting;
@@ -104,7 +105,7 @@ fn fold(events: &[v1::Event], epoch_records: usize) -> Folded {
     });
     Folded {
         states: states.collect(),
-        cells: cell::sum(deltas),
+        cells: cell::sum(&deltas),
         matched,
         waiting,
     }
@@ -125,7 +126,7 @@ proptest! {
     fn the_sum_of_changes_is_the_recount_of_the_cases((events, _) in two_orders()) {
         let folded = fold(&events, 5);
         let recount: Vec<CellDelta> = records(&folded).filter_map(|record| record.delta(1)).collect();
-        prop_assert_eq!(&folded.cells, &cell::sum(recount));
+        prop_assert_eq!(&folded.cells, &cell::sum(&recount));
         let corrections = |paired| {
             records(&folded).filter(|record| record.standing().is_correction() && record.paired == paired).count() as i64
         };

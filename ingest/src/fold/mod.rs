@@ -1,6 +1,7 @@
 //! What the log folds into: cases, withdrawals, counts per cell. One commit point per partition.
 //!
 //! In reading order:
+//! - [`event`]: an event as the fold reads it, borrowed from the log's bytes
 //! - [`case`]: the state of one record, and when it stands in the counts
 //! - [`withdrawal`]: which correction row cancels which record, whatever came first
 //! - [`cell`]: signed changes of counts
@@ -27,6 +28,7 @@ mod columns;
 pub mod count;
 pub mod epoch;
 pub mod error;
+pub mod event;
 pub mod events;
 pub mod flusher;
 pub mod handle;

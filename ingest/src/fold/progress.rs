@@ -39,8 +39,9 @@ struct Seen {
 }
 
 impl Progress {
-    /// Of a partition just opened; keeps that many outcomes.
-    pub fn new(partition: &Partition, outcomes_kept: usize) -> Self {
+    /// Of a partition just opened; keeps that many outcomes. What is committed but waits in the outbox is not yet applied for those who
+    /// wait: its rows are still to be handed to the tables.
+    pub fn new(partition: &Partition, outcomes_kept: usize) -> Result<Self, FoldError> {
         let outcomes = OutcomeRing {
             start: partition.offset(),
             bytes: VecDeque::new(),
@@ -51,12 +52,16 @@ impl Progress {
             counts: partition.counts().clone(),
             watermark_us: partition.watermark_us(),
         };
-        Self {
+        let waiting = partition.outbox()?;
+        let applied = waiting
+            .first()
+            .map_or(partition.offset(), |(_, record)| record.first_offset);
+        Ok(Self {
             topic: partition.topic(),
             partition: partition.number(),
-            applied: watch::Sender::new(partition.offset()),
+            applied: watch::Sender::new(applied),
             seen: Mutex::new(seen),
-        }
+        })
     }
 
     /// The topic.

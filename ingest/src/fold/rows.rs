@@ -7,6 +7,7 @@ use shiyu_schemas::v1::{self, Outcome};
 
 use super::case::{Description, RecordState, Standing, areas_json};
 use super::columns::{TableRows, finish, json_object, json_text};
+use super::event::Event;
 use super::step::{OtherChange, OwnChange};
 
 /// Rows of the tables that events fold into.
@@ -34,7 +35,7 @@ impl EventRows {
     }
 
     /// An event, if it is accepted or stale, and the change of its own case, if there is one, by that number.
-    pub fn push(&mut self, event: &v1::Event, outcome: Outcome, own: Option<OwnChange>, sequence: u64) {
+    pub fn push(&mut self, event: &Event<'_>, outcome: Outcome, own: Option<OwnChange>, sequence: u64) {
         if !matches!(outcome, Outcome::Accepted | Outcome::Stale) {
             return;
         }
@@ -46,10 +47,10 @@ impl EventRows {
         }
     }
 
-    fn push_event(&mut self, event: &v1::Event, outcome: Outcome) {
+    fn push_event(&mut self, event: &Event<'_>, outcome: Outcome) {
         let rows = &mut self.events;
-        rows.text(&event.feed);
-        rows.text(&event.record_id);
+        rows.text(event.feed);
+        rows.text(event.record_id);
         rows.text(event.kind().word());
         rows.text(outcome.word());
         rows.big(event.source_version);
@@ -57,12 +58,12 @@ impl EventRows {
         rows.hash(&[event.content_hash_high, event.content_hash_low]);
         rows.text(event.channel().word());
         rows.text(event.origin().word());
-        rows.text(&event.category);
-        rows.text(&event.source_category);
+        rows.text(event.category);
+        rows.text(event.source_category);
         rows.text(event.state().word());
-        rows.text(&event.source_status);
+        rows.text(event.source_status);
         rows.int(event.severity as i32);
-        rows.text_or_null(&event.holder);
+        rows.text_or_null(event.holder);
         rows.time(event.occurred_at_us);
         rows.text(event.time_precision().word());
         rows.date(event.local_date);
@@ -72,22 +73,18 @@ impl EventRows {
         rows.time_option(event.closed_at_us);
         rows.time_option(event.due_at_us);
         rows.time(event.received_at_us);
-        rows.text(&event.source_occurred_at);
+        rows.text(event.source_occurred_at);
         rows.double_option(event.lat);
         rows.double_option(event.lng);
         rows.big_option((event.cell != 0).then_some(event.cell));
         rows.text(event.place_precision().word());
-        rows.text_or_null(&event.source_x);
-        rows.text_or_null(&event.source_y);
-        rows.text_or_null(&event.source_datum);
-        rows.text_or_null(&event.address);
+        rows.text_or_null(event.source_x);
+        rows.text_or_null(event.source_y);
+        rows.text_or_null(event.source_datum);
+        rows.text_or_null(event.address);
         rows.text_or_null(json_text(&self.areas));
         self.json.clear();
-        let attributes = event
-            .attributes
-            .iter()
-            .map(|attribute| (attribute.name.as_str(), attribute.value.as_str()));
-        json_object(attributes, &mut self.json);
+        json_object(&event.attributes, &mut self.json);
         rows.text_or_null(json_text(&self.json));
         self.json.clear();
         for flag in &event.flags {
@@ -97,21 +94,21 @@ impl EventRows {
             self.json.extend_from_slice(flag.as_bytes());
         }
         rows.text_or_null(json_text(&self.json));
-        rows.text(&event.source);
+        rows.text(event.source);
         rows.big(event.source_row as i64);
         rows.hash(&[event.revision]);
         rows.end_row();
     }
 
-    fn push_own(&mut self, event: &v1::Event, change: OwnChange, sequence: u64) {
+    fn push_own(&mut self, event: &Event<'_>, change: OwnChange, sequence: u64) {
         let case = CaseRow {
-            record_id: &event.record_id,
+            record_id: event.record_id,
             standing: Standing::of(event, change.paired),
             channel: event.channel(),
             origin: event.origin(),
-            category: &event.category,
+            category: event.category,
             severity: event.severity,
-            holder: &event.holder,
+            holder: event.holder,
             occurred_at_us: event.occurred_at_us,
             time_precision: event.time_precision(),
             local_date: event.local_date,
@@ -125,9 +122,9 @@ impl EventRows {
             place_precision: event.place_precision(),
             areas: json_text(&self.areas),
             versions: change.versions,
-            match_key: &event.match_key,
+            match_key: event.match_key,
         };
-        case.push(&mut self.cases, &event.feed, self.partition, sequence);
+        case.push(&mut self.cases, event.feed, self.partition, sequence);
     }
 
     /// The change of another case of the event's feed.
@@ -355,6 +352,7 @@ mod tests {
             ..v1::Event::default()
         };
         let mut rows = EventRows::new(3);
+        let event = Event::of(&event);
         rows.push(&event, Outcome::Unchanged, None, 8);
         rows.push(
             &event,

@@ -355,7 +355,7 @@ async fn lose_rows(hub: &Hub) {
     for number in 0..PARTITIONS {
         let state = state.partition(&state_name(Topic::Events, number)).unwrap();
         let partition = Partition::open(hub.log.as_ref(), state, Topic::Events, number).unwrap();
-        let progress = Arc::new(Progress::new(&partition, 10));
+        let progress = Arc::new(Progress::new(&partition, 10).unwrap());
         let (flusher, mut lost) = mpsc::channel(1);
         let stop = CancellationToken::new();
         let options = Hub::options();
@@ -389,6 +389,20 @@ async fn a_crash_before_the_tables_have_the_rows_changes_nothing() {
     let log_order = |hub: &Hub| hub.rows("events").len() + hub.rows("case_changes").len();
     assert_eq!(log_order(&hub), log_order(&calm));
     assert_eq!(hub.rows("case_changes"), calm.rows("case_changes"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_crash_left_in_the_outbox_is_settled_only_when_the_tables_get_it() {
+    let events = history();
+    let calm = undisturbed(&events).await;
+    let hub = Hub::new();
+    hub.append(&events).await;
+    lose_rows(&hub).await;
+    let fold = hub.start().await;
+    hub.settle(&fold).await;
+    fold.flush().await.unwrap();
+    assert_eq!(hub.rows("case_changes"), calm.rows("case_changes"));
+    fold.shutdown().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

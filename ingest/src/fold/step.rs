@@ -17,12 +17,13 @@
 use std::cmp::Ordering;
 
 use shiyu_log::fault;
-use shiyu_schemas::v1::{self, Outcome};
+use shiyu_schemas::v1::Outcome;
 
 use super::cache::{RecordSlot, StateCache, StateView};
 use super::case::RecordState;
 use super::cell::CellDelta;
 use super::error::FoldError;
+use super::event::Event;
 use super::withdrawal::Flip;
 
 /// What one event does.
@@ -88,8 +89,8 @@ impl Effects {
 }
 
 /// Applies one event.
-pub fn step<V: StateView>(cache: &mut StateCache<V>, event: &v1::Event) -> Result<Effects, FoldError> {
-    let slot = cache.find_record(&event.feed, &event.record_id)?;
+pub fn step<V: StateView>(cache: &mut StateCache<V>, event: &Event<'_>) -> Result<Effects, FoldError> {
+    let slot = cache.find_record(event.feed, event.record_id)?;
     let outcome = outcome_of(cache.record(slot), event);
     match outcome {
         Outcome::Accepted => return accept(cache, slot, event),
@@ -107,7 +108,7 @@ pub fn step<V: StateView>(cache: &mut StateCache<V>, event: &v1::Event) -> Resul
     Ok(Effects::only(outcome))
 }
 
-fn outcome_of(current: &RecordState, event: &v1::Event) -> Outcome {
+fn outcome_of(current: &RecordState, event: &Event<'_>) -> Outcome {
     if current.versions == 0 {
         return Outcome::Accepted;
     }
@@ -128,7 +129,7 @@ fn outcome_of(current: &RecordState, event: &v1::Event) -> Outcome {
     }
 }
 
-fn accept<V: StateView>(cache: &mut StateCache<V>, slot: RecordSlot, event: &v1::Event) -> Result<Effects, FoldError> {
+fn accept<V: StateView>(cache: &mut StateCache<V>, slot: RecordSlot, event: &Event<'_>) -> Result<Effects, FoldError> {
     let mut before = std::mem::take(cache.record_mut(slot));
     let mut after = RecordState::of(event);
     after.versions = before.versions.saturating_add(1);
@@ -147,7 +148,7 @@ fn accept<V: StateView>(cache: &mut StateCache<V>, slot: RecordSlot, event: &v1:
     effects.add(&after, 1);
     *cache.record_mut(slot) = after;
     for flip in flips {
-        let other = cache.find_record(&event.feed, &flip.record_id)?;
+        let other = cache.find_record(event.feed, &flip.record_id)?;
         let state = cache.record_mut(other);
         effects.add(state, -1);
         state.paired = flip.paired;
@@ -163,7 +164,7 @@ fn accept<V: StateView>(cache: &mut StateCache<V>, slot: RecordSlot, event: &v1:
 /// Moves the record between match keys and sides, says whether it is paired now, and returns whose partner changed.
 fn regroup<V: StateView>(
     cache: &mut StateCache<V>,
-    event: &v1::Event,
+    event: &Event<'_>,
     before: &RecordState,
     after: &mut RecordState,
 ) -> Result<Vec<Flip>, FoldError> {
@@ -178,17 +179,17 @@ fn regroup<V: StateView>(
     let mut paired = false;
     let same_key = matches!((from, to), (Some((left, _)), Some((right, _))) if left == right);
     if let Some((key, side)) = from {
-        let slot = cache.find_group(&event.feed, key)?;
+        let slot = cache.find_group(event.feed, key)?;
         let next = if same_key { to.map(|(_, side)| side) } else { None };
-        flips.extend(cache.group_mut(slot).shift(&event.record_id, Some(side), next));
+        flips.extend(cache.group_mut(slot).shift(event.record_id, Some(side), next));
     }
     if let Some((key, side)) = to {
-        let slot = cache.find_group(&event.feed, key)?;
+        let slot = cache.find_group(event.feed, key)?;
         let group = cache.group_mut(slot);
         if !same_key {
-            flips.extend(group.shift(&event.record_id, None, Some(side)));
+            flips.extend(group.shift(event.record_id, None, Some(side)));
         }
-        paired = group.is_paired(&event.record_id, side);
+        paired = group.is_paired(event.record_id, side);
     }
     after.paired = paired;
     Ok(flips)
@@ -197,7 +198,7 @@ fn regroup<V: StateView>(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
-    use shiyu_schemas::v1::{CaseState, EventKind};
+    use shiyu_schemas::v1::{self, CaseState, EventKind};
 
     use super::super::cache::tests::MemoryView;
     use super::*;
@@ -217,7 +218,7 @@ mod tests {
     }
 
     fn run(cache: &mut StateCache<MemoryView>, event: &v1::Event) -> Effects {
-        step(cache, event).unwrap()
+        step(cache, &Event::of(event)).unwrap()
     }
 
     fn count(effects: &Effects) -> i64 {

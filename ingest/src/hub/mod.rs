@@ -26,11 +26,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shiyu_connectors::OpenContext;
-use shiyu_log::EventLog;
 use shiyu_log::local::{LocalLog, LocalLogOptions};
 use shiyu_log::lock::DataFolder;
 use shiyu_log::state::StateStore;
 use shiyu_log::table::{Snapshot, TableWriter};
+use shiyu_log::{EventLog, Topic};
 use shiyu_schemas::city::City;
 use shiyu_schemas::table::STORED;
 use shiyu_schemas::v1;
@@ -226,7 +226,7 @@ impl Hub {
             door,
             log: self.log.as_ref(),
             fold: &self.fold,
-            clock: self.options.clock.as_ref(),
+            clock: &self.options.clock,
         }
     }
 
@@ -247,6 +247,17 @@ impl Hub {
         self.pipeline(name, door)
             .push(delivery, request.wait() == v1::Wait::Settled)
             .await
+    }
+
+    /// Waits until what the log holds now is applied: also what a run before this one logged and, killed, did not fold.
+    pub async fn settle(&self) -> Result<(), HubError> {
+        for topic in [Topic::Events, Topic::Rejections] {
+            for partition in 0..self.log.partitions(topic) {
+                let (_, end) = self.log.range(topic, partition);
+                self.fold.settled(topic, partition, end).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Everything applied so far is in the tables when this returns.

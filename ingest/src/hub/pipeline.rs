@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
+use futures::StreamExt as _;
 use shiyu_connectors::{Delivery, Reader};
 use shiyu_log::event_log::partition_of;
 use shiyu_log::{EventLog, Records, Topic, fault};
 use shiyu_schemas::v1;
 use tokio::sync::{Mutex, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::positions::Positions;
 use super::{Clock, FeedBalance, HubError};
@@ -20,6 +22,8 @@ use crate::fold::FoldHandle;
 pub const BATCH_ROWS: usize = 16_384;
 /// Deliveries that may wait between two stages.
 const QUEUE: usize = 2;
+/// Deliveries that pass the door at once, at most: one per core up to this.
+const DOORS_MAX: usize = 8;
 
 /// Told of progress: feed, delivery's source, bytes done, bytes in all, records read so far.
 pub type Progress = dyn Fn(&v1::LoadProgress) + Send + Sync;
@@ -30,13 +34,21 @@ pub(super) struct Pipeline<'a> {
     pub(super) door: &'a Arc<Door>,
     pub(super) log: &'a dyn EventLog,
     pub(super) fold: &'a FoldHandle,
-    pub(super) clock: &'a dyn Clock,
+    pub(super) clock: &'a Arc<dyn Clock>,
 }
 
 /// What a delivery became, and where it came from.
 struct Passed {
+    /// Without its events, which are encoded.
     output: DoorOutput,
+    encoded: Encoded,
     delivery: DeliveryInfo,
+}
+
+/// Events by partition, and rejections, as they go into the log.
+struct Encoded {
+    events: Vec<Records>,
+    rejections: Records,
 }
 
 struct DeliveryInfo {
@@ -67,7 +79,11 @@ impl Pipeline<'_> {
         let (door_sender, mut door_receiver) = mpsc::channel(QUEUE);
         let (range_sender, range_receiver) = mpsc::channel(64);
         let reading = tokio::spawn(read_all(reader, read_sender));
-        let passing = tokio::spawn(pass_all(self.door.clone(), read_receiver, door_sender));
+        let entrance = Entrance {
+            door: self.door.clone(),
+            partitions: self.log.partitions(Topic::Events),
+        };
+        let passing = tokio::spawn(pass_all(entrance, self.clock.clone(), read_receiver, door_sender));
         let appending = async {
             let mut balance = FeedBalance::default();
             while let Some(passed) = door_receiver.recv().await {
@@ -102,14 +118,14 @@ impl Pipeline<'_> {
         balance: &mut FeedBalance,
         ranges: &mpsc::Sender<Range>,
     ) -> Result<(), HubError> {
-        let Passed { mut output, delivery } = passed;
+        let Passed {
+            output,
+            mut encoded,
+            delivery,
+        } = passed;
         note(balance, &output, &delivery);
-        let rejected = output.rejections.len() as u64;
-        let mut late = fault::bug("rejection-after-position").then(|| DoorOutput {
-            rejections: std::mem::take(&mut output.rejections),
-            ..DoorOutput::default()
-        });
-        for range in self.append_output(&mut output).await? {
+        let late = fault::bug("rejection-after-position").then(|| std::mem::take(&mut encoded.rejections));
+        for range in self.append_encoded(encoded).await? {
             if ranges.send(range).await.is_err() {
                 // The settling side failed; its error is returned by `run`.
                 return Ok(());
@@ -122,13 +138,13 @@ impl Pipeline<'_> {
             received_at_us: self.clock.now_us(),
             read: output.read,
             excluded: output.excluded,
-            rejected,
+            rejected: output.rejections.len() as u64,
             replaced_characters: delivery.replaced_characters,
         };
         positions.lock().await.append(self.log, position).await?;
         fault::pass("position.appended")?;
-        if let Some(late) = late.as_mut() {
-            self.append_output(late).await?;
+        if let Some(late) = late {
+            self.append_rejections(late).await?;
         }
         metrics::counter!("shiyu_intake_records_total", "feed" => self.feed.to_owned()).increment(output.read);
         progress(&v1::LoadProgress {
@@ -142,27 +158,10 @@ impl Pipeline<'_> {
     }
 
     /// Appends events and rejections; returns when both are durable.
-    async fn append_output(&self, output: &mut DoorOutput) -> Result<Vec<Range>, HubError> {
-        let received_at_us = self.clock.now_us();
-        let partitions = self.log.partitions(Topic::Events);
-        let mut parts: Vec<Records> = (0..partitions).map(|_| Records::new()).collect();
-        let mut key = Vec::new();
-        for event in &mut output.events {
-            event.received_at_us = received_at_us;
-            key.clear();
-            log_key(event, &mut key);
-            parts[partition_of(&key, partitions) as usize].push_message(&key, event);
-        }
-        let mut rejections = Records::new();
-        for rejection in &mut output.rejections {
-            rejection.received_at_us = received_at_us;
-            rejections.push_message(rejection.feed.as_bytes(), rejection);
-        }
-        if !rejections.is_empty() {
-            self.log.append(Topic::Rejections, 0, rejections).await?;
-            fault::pass("rejections.appended")?;
-        }
-        let appends = parts
+    async fn append_encoded(&self, encoded: Encoded) -> Result<Vec<Range>, HubError> {
+        self.append_rejections(encoded.rejections).await?;
+        let appends = encoded
+            .events
             .into_iter()
             .enumerate()
             .filter(|(_, records)| !records.is_empty())
@@ -176,6 +175,14 @@ impl Pipeline<'_> {
                 })
             });
         futures::future::try_join_all(appends).await
+    }
+
+    async fn append_rejections(&self, rejections: Records) -> Result<(), HubError> {
+        if !rejections.is_empty() {
+            self.log.append(Topic::Rejections, 0, rejections).await?;
+            fault::pass("rejections.appended")?;
+        }
+        Ok(())
     }
 
     /// Waits for the fold's outcome of every range.
@@ -199,8 +206,19 @@ impl Pipeline<'_> {
     /// Takes one delivery and answers with a receipt per record, in order.
     pub(super) async fn push(&self, delivery: Delivery, wait_settled: bool) -> Result<Vec<v1::Receipt>, HubError> {
         let rows = delivery.batch.num_rows() + delivery.malformed.len();
-        let door = self.door.clone();
-        let mut output = tokio::task::spawn_blocking(move || door.process(&delivery)).await?;
+        let entrance = Entrance {
+            door: self.door.clone(),
+            partitions: self.log.partitions(Topic::Events),
+        };
+        let received_at_us = self.clock.now_us();
+        let (output, encoded, taken) = tokio::task::spawn_blocking(move || {
+            let mut taken = Vec::new();
+            let (output, encoded) = entrance.pass(&delivery, received_at_us, |event, partition| {
+                taken.push((event.source_row as usize - 1, event.record_id.clone(), partition));
+            });
+            (output, encoded, taken)
+        })
+        .await?;
         let mut receipts = vec![
             v1::Receipt {
                 outcome: v1::Outcome::Excluded.into(),
@@ -217,18 +235,13 @@ impl Pipeline<'_> {
                 message: rejection.message.clone(),
             };
         }
-        let partitions = self.log.partitions(Topic::Events);
-        let mut rows_of_partition: Vec<Vec<usize>> = vec![Vec::new(); partitions as usize];
-        let mut key = Vec::new();
-        for event in &output.events {
-            let row = event.source_row as usize - 1;
+        let mut rows_of_partition: Vec<Vec<usize>> = vec![Vec::new(); encoded.events.len()];
+        for (row, record_id, partition) in taken {
             receipts[row].outcome = v1::Outcome::Logged.into();
-            receipts[row].record_id.clone_from(&event.record_id);
-            key.clear();
-            log_key(event, &mut key);
-            rows_of_partition[partition_of(&key, partitions) as usize].push(row);
+            receipts[row].record_id = record_id;
+            rows_of_partition[partition as usize].push(row);
         }
-        let ranges = self.append_output(&mut output).await?;
+        let ranges = self.append_encoded(encoded).await?;
         fault::pass("push.answer")?;
         if wait_settled {
             for range in ranges {
@@ -242,6 +255,41 @@ impl Pipeline<'_> {
             }
         }
         Ok(receipts)
+    }
+}
+
+/// The door and what is behind it, up to the log.
+#[derive(Clone)]
+struct Entrance {
+    door: Arc<Door>,
+    /// Of the topic of events.
+    partitions: u32,
+}
+
+impl Entrance {
+    /// Takes a delivery through the door and encodes what it became; `note` is told each event and its partition.
+    fn pass(
+        &self,
+        delivery: &Delivery,
+        received_at_us: i64,
+        mut note: impl FnMut(&v1::Event, u32),
+    ) -> (DoorOutput, Encoded) {
+        // An event holds its record's texts and about as much again.
+        let share = delivery.batch.get_array_memory_size() * 2 / self.partitions.max(1) as usize;
+        let mut events: Vec<Records> = (0..self.partitions).map(|_| Records::with_capacity(share)).collect();
+        let mut key = Vec::new();
+        let output = self.door.process_each(delivery, received_at_us, |event| {
+            key.clear();
+            log_key(event, &mut key);
+            let partition = partition_of(&key, self.partitions);
+            events[partition as usize].push_message(&key, event);
+            note(event, partition);
+        });
+        let mut rejections = Records::new();
+        for rejection in &output.rejections {
+            rejections.push_message(rejection.feed.as_bytes(), rejection);
+        }
+        (output, Encoded { events, rejections })
     }
 }
 
@@ -301,33 +349,37 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Takes deliveries through the door, several at once, and gives them on in their order.
 async fn pass_all(
-    door: Arc<Door>,
-    mut receiver: mpsc::Receiver<Result<Delivery, String>>,
+    entrance: Entrance,
+    clock: Arc<dyn Clock>,
+    receiver: mpsc::Receiver<Result<Delivery, String>>,
     sender: mpsc::Sender<Result<Passed, String>>,
 ) {
-    while let Some(delivery) = receiver.recv().await {
-        let passed = match delivery {
-            Ok(delivery) => {
-                let door = door.clone();
-                let passing = tokio::task::spawn_blocking(move || pass(&door, delivery));
-                match passing.await {
-                    Ok(passed) => Ok(passed),
-                    Err(error) => Err(format!("cannot map a delivery: {error}")),
-                }
+    let at_once = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(DOORS_MAX));
+    let mut passing = ReceiverStream::new(receiver)
+        .map(|delivery| {
+            let (entrance, received_at_us) = (entrance.clone(), clock.now_us());
+            let passing =
+                delivery.map(|delivery| tokio::task::spawn_blocking(move || pass(&entrance, received_at_us, delivery)));
+            async move {
+                let passed = passing?.await;
+                passed.map_err(|error| format!("cannot map a delivery: {error}"))
             }
-            Err(problem) => Err(problem),
-        };
+        })
+        .buffered(at_once);
+    while let Some(passed) = passing.next().await {
         if sender.send(passed).await.is_err() {
             return;
         }
     }
 }
 
-fn pass(door: &Door, delivery: Delivery) -> Passed {
-    let output = door.process(&delivery);
+fn pass(entrance: &Entrance, received_at_us: i64, delivery: Delivery) -> Passed {
+    let (output, encoded) = entrance.pass(&delivery, received_at_us, |_event, _partition| {});
     Passed {
         output,
+        encoded,
         delivery: DeliveryInfo {
             source: delivery.source,
             position: delivery.position,

@@ -84,6 +84,7 @@ impl Hub {
         progress: &super::pipeline::Progress,
     ) -> Result<Vec<v1::Balance>, HubError> {
         let balances = self.load(feeds, inputs, false, stop, progress).await?;
+        self.settle().await?;
         self.flush().await?;
         let counters = self.fold.counters();
         Ok(balances

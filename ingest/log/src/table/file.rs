@@ -1,21 +1,25 @@
 //! Rows as Parquet files: one per value of the partition column, sorted.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch, UInt32Array};
-use arrow::compute::{SortOptions, concat_batches, sort_to_indices, take_record_batch};
-use arrow::datatypes::{Date32Type, SchemaRef};
+use arrow::array::{Array, AsArray as _, RecordBatch};
+use arrow::compute::interleave_record_batch;
+use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::temporal_conversions::date32_to_datetime;
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 use shiyu_schemas::table::TableShape;
 
 /// Rows of a row group.
 const ROW_GROUP_ROWS: usize = 131_072;
+/// Rows put in order at a time: what is sorted is never in memory as a whole.
+const CHUNK_ROWS: usize = 8_192;
+/// Values looked at to tell how a column is best written.
+const SAMPLE_ROWS: usize = 256;
 
 /// One Parquet file, in memory.
 #[derive(Debug)]
@@ -28,52 +32,70 @@ pub struct TableFile {
     pub rows: usize,
 }
 
+/// Where a row stands: its partition, then its place in the order, then its batch and row.
+type RowKey = (Option<i32>, Option<i64>, u32, u32);
+
 /// Writes rows as files.
 pub fn encode(shape: &TableShape, batches: &[RecordBatch]) -> Result<Vec<TableFile>, ParquetError> {
-    let all = concat_batches(&shape.schema(), batches)?;
-    split(shape, &all)?
-        .into_iter()
-        .map(|(value, rows)| {
-            let rows = sorted(shape, &rows)?;
-            let rows = without_partition(shape, &rows)?;
+    let keys = keys_of(shape, batches);
+    let stored: Vec<RecordBatch> = batches
+        .iter()
+        .map(|batch| without_partition(shape, batch))
+        .collect::<Result<_, ArrowError>>()?;
+    let Some(first) = stored.first() else {
+        return Ok(Vec::new());
+    };
+    let schema = Arc::new(
+        first
+            .schema()
+            .as_ref()
+            .clone()
+            .with_metadata(std::collections::HashMap::new()),
+    );
+    if shape.partition_by.is_none() && shape.sort_by.is_none() {
+        let mut writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties(&schema, &stored)?))?;
+        for batch in &stored {
+            writer.write(batch)?;
+        }
+        return Ok(vec![TableFile {
+            partition: None,
+            bytes: writer.into_inner()?,
+            rows: keys.len(),
+        }]);
+    }
+    keys.chunk_by(|left, right| left.0 == right.0)
+        .map(|rows| {
             Ok(TableFile {
-                partition: shape.partition_by.map(|column| (column, value)),
-                bytes: parquet_bytes(&rows)?,
-                rows: rows.num_rows(),
+                partition: shape.partition_by.map(|column| (column, date_text(rows[0].0))),
+                bytes: parquet_bytes(&schema, &stored, rows)?,
+                rows: rows.len(),
             })
         })
         .collect()
 }
 
-/// Rows by value of the partition column (a date, as `YYYY-MM-DD`).
-fn split(shape: &TableShape, all: &RecordBatch) -> Result<Vec<(Option<String>, RecordBatch)>, ArrowError> {
-    let Some(column) = shape.partition_by else {
-        return Ok(vec![(None, all.clone())]);
-    };
-    let dates = all.column(shape.index(column)).as_primitive::<Date32Type>();
-    let mut rows: BTreeMap<Option<i32>, Vec<u32>> = BTreeMap::new();
-    for row in 0..all.num_rows() {
-        let date = (!dates.is_null(row)).then(|| dates.value(row));
-        rows.entry(date).or_default().push(row as u32);
+/// A key per row, sorted where the table has an order; NULL stands first.
+fn keys_of(shape: &TableShape, batches: &[RecordBatch]) -> Vec<RowKey> {
+    let mut keys = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
+    for (index, batch) in (0..).zip(batches) {
+        let dates = shape
+            .partition_by
+            .map(|column| batch.column(shape.index(column)).as_primitive::<Date32Type>());
+        let order = shape
+            .sort_by
+            .map(|column| batch.column(shape.index(column)).as_primitive::<Int64Type>());
+        for row in 0..batch.num_rows() {
+            let date = dates.filter(|dates| dates.is_valid(row)).map(|dates| dates.value(row));
+            let place = order.filter(|order| order.is_valid(row)).map(|order| order.value(row));
+            keys.push((date, place, index, row as u32));
+        }
     }
-    rows.into_iter()
-        .map(|(date, rows)| {
-            let text = date.and_then(date32_to_datetime).map(|date| date.date().to_string());
-            Ok((text, take_record_batch(all, &UInt32Array::from(rows))?))
-        })
-        .collect()
+    keys.sort_unstable();
+    keys
 }
 
-fn sorted(shape: &TableShape, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let Some(column) = shape.sort_by else {
-        return Ok(rows.clone());
-    };
-    let options = SortOptions {
-        descending: false,
-        nulls_first: true,
-    };
-    let order = sort_to_indices(rows.column(shape.index(column)), Some(options), None)?;
-    take_record_batch(rows, &order)
+fn date_text(date: Option<i32>) -> Option<String> {
+    date.and_then(date32_to_datetime).map(|date| date.date().to_string())
 }
 
 /// Delta keeps the partition column in its log, not in the file.
@@ -87,19 +109,122 @@ fn without_partition(shape: &TableShape, rows: &RecordBatch) -> Result<RecordBat
     rows.project(&kept)
 }
 
-fn parquet_bytes(rows: &RecordBatch) -> Result<Vec<u8>, ParquetError> {
-    let properties = WriterProperties::builder()
+fn parquet_bytes(schema: &SchemaRef, batches: &[RecordBatch], rows: &[RowKey]) -> Result<Vec<u8>, ParquetError> {
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties(schema, batches)?))?;
+    let batches: Vec<&RecordBatch> = batches.iter().collect();
+    for chunk in rows.chunks(CHUNK_ROWS) {
+        let places: Vec<(usize, usize)> = chunk
+            .iter()
+            .map(|(_, _, batch, row)| (*batch as usize, *row as usize))
+            .collect();
+        writer.write(&interleave_record_batch(&batches, &places)?)?;
+    }
+    writer.into_inner()
+}
+
+/// How to write the columns. A dictionary of values that hardly repeat costs more than it saves; least and greatest texts say little of
+/// rows that are in the order of their cells.
+fn properties(schema: &SchemaRef, rows: &[RecordBatch]) -> Result<WriterProperties, ParquetError> {
+    let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_statistics_enabled(EnabledStatistics::Chunk)
-        .build();
-    let schema: SchemaRef = Arc::new(
-        rows.schema()
-            .as_ref()
-            .clone()
-            .with_metadata(std::collections::HashMap::new()),
-    );
-    let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties))?;
-    writer.write(rows)?;
-    writer.into_inner()
+        .set_statistics_enabled(EnabledStatistics::Chunk);
+    let Some(sample) = rows.iter().max_by_key(|batch| batch.num_rows()) else {
+        return Ok(builder.build());
+    };
+    for (field, column) in schema.fields().iter().zip(sample.columns()) {
+        let path = ColumnPath::from(field.name().as_str());
+        if *field.data_type() == DataType::Utf8 {
+            builder = builder.set_column_statistics_enabled(path.clone(), EnabledStatistics::None);
+        }
+        if repeats(column.as_ref()) {
+            continue;
+        }
+        builder = builder.set_column_dictionary_enabled(path.clone(), false);
+        if matches!(field.data_type(), DataType::Int64 | DataType::Timestamp(..)) {
+            builder = builder.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+        }
+    }
+    Ok(builder.build())
+}
+
+/// Whether a column's values repeat, as a sample of them says.
+fn repeats(column: &dyn Array) -> bool {
+    let step = column.len().div_ceil(SAMPLE_ROWS).max(1);
+    let rows = || (0..column.len()).step_by(step).filter(|&row| column.is_valid(row));
+    let seen = rows().count();
+    let distinct = match column.data_type() {
+        DataType::Utf8 => distinct(rows().map(|row| column.as_string::<i32>().value(row))),
+        DataType::Int64 => distinct(rows().map(|row| column.as_primitive::<Int64Type>().value(row))),
+        DataType::Timestamp(..) => {
+            distinct(rows().map(|row| column.as_primitive::<TimestampMicrosecondType>().value(row)))
+        }
+        DataType::Float64 => distinct(rows().map(|row| column.as_primitive::<Float64Type>().value(row).to_bits())),
+        _ => 0,
+    };
+    distinct * 2 <= seen
+}
+
+fn distinct<T: std::hash::Hash + Eq>(values: impl Iterator<Item = T>) -> usize {
+    values.collect::<std::collections::HashSet<T>>().len()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use arrow::array::{ArrayRef, BooleanArray, Int64Array, StringArray, TimestampMicrosecondArray};
+    use bytes::Bytes;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use shiyu_schemas::table::CELL_CHANGES;
+
+    use super::*;
+
+    fn batch(cells: &[Option<i64>], category: &str) -> RecordBatch {
+        let rows = cells.len();
+        let text = |word: &str| Arc::new(StringArray::from(vec![word.to_owned(); rows])) as ArrayRef;
+        let numbers = |from: i64| Arc::new((from..).take(rows).collect::<Int64Array>()) as ArrayRef;
+        let columns = vec![
+            Arc::new(cells.iter().copied().collect::<Int64Array>()) as ArrayRef,
+            Arc::new(TimestampMicrosecondArray::from(vec![7; rows]).with_timezone("UTC")),
+            Arc::new(BooleanArray::from(vec![false; rows])),
+            text(category),
+            text("hotline"),
+            text("citizen"),
+            text("exact"),
+            numbers(1),
+            numbers(100),
+            numbers(200),
+        ];
+        RecordBatch::try_new(CELL_CHANGES.schema(), columns).unwrap()
+    }
+
+    #[test]
+    fn rows_of_all_batches_come_back_sorted_with_what_belongs_to_them() {
+        let files = encode(
+            &CELL_CHANGES,
+            &[batch(&[Some(9), None, Some(3)], "noise"), batch(&[Some(5)], "water")],
+        )
+        .unwrap();
+        assert_eq!((files.len(), files[0].rows), (1, 4));
+        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(files[0].bytes.clone())).unwrap();
+        let rows = reader.build().unwrap().next().unwrap().unwrap();
+        let cells: Vec<Option<i64>> = rows.column(0).as_primitive::<Int64Type>().iter().collect();
+        assert_eq!(cells, [None, Some(3), Some(5), Some(9)]);
+        let categories: Vec<Option<&str>> = rows.column(3).as_string::<i32>().iter().collect();
+        assert_eq!(categories, ["noise", "noise", "water", "noise"].map(Some));
+        let counts: Vec<i64> = rows.column(7).as_primitive::<Int64Type>().values().to_vec();
+        assert_eq!(counts, [2, 3, 1, 1]);
+    }
+
+    #[test]
+    fn a_column_of_few_values_repeats_and_one_of_many_does_not() {
+        let words = |count: usize| {
+            (0..1000)
+                .map(|row| Some(format!("{}", row % count)))
+                .collect::<StringArray>()
+        };
+        assert!(repeats(&words(20)));
+        assert!(!repeats(&words(1000)));
+        assert!(repeats(&StringArray::new_null(5)));
+    }
 }

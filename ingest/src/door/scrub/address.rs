@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::charset::CharSet;
 use super::{Span, is_han, narrow};
 
 /// Longest first.
@@ -103,11 +104,16 @@ pub(super) fn find_rooms(text: &str, spans: &mut Vec<Span>) {
 
 /// All numbers with a suffix; with `tail` also a bare number at the end.
 fn items(text: &str, tail: bool) -> Vec<Item> {
+    let starts = &*NUMBER_STARTS;
     let mut items: Vec<Item> = Vec::new();
     let mut at = 0;
     let mut previous = '\0';
     while let Some(character) = text[at..].chars().next() {
-        let number = number_length(&text[at..], previous);
+        let number = if starts.contains(character) {
+            number_length(&text[at..], previous)
+        } else {
+            0
+        };
         if number == 0 {
             at += character.len_utf8();
             previous = character;
@@ -155,6 +161,14 @@ fn is_name(suffix: &str, after: &str) -> bool {
     }
 }
 
+/// What [`number_length`] can begin with.
+static NUMBER_STARTS: LazyLock<CharSet> = LazyLock::new(|| {
+    let plain = ('\0'..='\u{ffff}').filter(|character| narrow(*character).is_ascii_alphanumeric());
+    CharSet::of(plain.chain(NUMERALS.chars()).chain(LETTERS.chars()))
+});
+const NUMERALS: &str = "零〇一二三四五六七八九十百";
+const LETTERS: &str = "甲乙丙丁东西南北中";
+
 /// Bytes of a house-like number at the start: digits with letters and hyphens, a letter, Chinese numerals, 甲乙丙丁 or a direction.
 fn number_length(text: &str, previous: char) -> usize {
     let first = text.chars().next().map_or('\0', narrow);
@@ -183,7 +197,7 @@ fn number_length(text: &str, previous: char) -> usize {
     let numerals: usize = text
         .chars()
         .take(5)
-        .take_while(|character| "零〇一二三四五六七八九十百".contains(*character))
+        .take_while(|character| NUMERALS.contains(*character))
         .map(char::len_utf8)
         .sum();
     if numerals > 0 {
@@ -191,8 +205,9 @@ fn number_length(text: &str, previous: char) -> usize {
     }
     let mut characters = text.chars();
     match (characters.next(), characters.as_str()) {
-        (Some(letter @ ('甲' | '乙' | '丙' | '丁' | '东' | '西' | '南' | '北' | '中')), rest)
-            if rest.starts_with("单元") || rest.starts_with('户') || rest.starts_with('室') =>
+        (Some(letter), rest)
+            if LETTERS.contains(letter)
+                && (rest.starts_with("单元") || rest.starts_with('户') || rest.starts_with('室')) =>
         {
             letter.len_utf8()
         }

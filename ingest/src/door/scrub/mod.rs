@@ -6,10 +6,12 @@
 //! - [`number`]: everything made of digits, whatever their width and separators
 //! - [`word`]: what stands behind a context word, a province's character or around an `@`
 //! - [`address`]: house, unit and room numbers
+//! - [`charset`]: sets of characters, quick to ask
 //!
 //! Not here: a model of language. Names without a context word or a title stay.
 
 pub mod address;
+mod charset;
 mod number;
 mod word;
 

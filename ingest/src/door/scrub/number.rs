@@ -3,6 +3,9 @@
 //! A run is a sequence of groups of digits. Groups are joined by up to three separators, or by nothing where the kind of digit changes
 //! (`138零零`). Every window of groups is compared with closed lists of shapes, the longest first.
 
+use std::sync::LazyLock;
+
+use super::charset::CharSet;
 use super::{Span, is_han, narrow};
 
 /// Fewest digits of anything we take out.
@@ -35,8 +38,7 @@ struct Run<'a> {
 
 /// Finds what is made of digits.
 pub(super) fn find(text: &str, spans: &mut Vec<Span>) {
-    // Full-width and Chinese digits are looked for in the one pass below.
-    if text.is_ascii() && text.bytes().filter(u8::is_ascii_digit).count() < LEAST_DIGITS {
+    if !has_enough_digits(text) {
         return;
     }
     let mut run = Run {
@@ -88,6 +90,19 @@ pub(super) fn find(text: &str, spans: &mut Vec<Span>) {
     }
     run.settle(spans);
 }
+
+/// Whether there are [`LEAST_DIGITS`] digits of any kind, together or not: most texts have not.
+fn has_enough_digits(text: &str) -> bool {
+    let plain = text.bytes().filter(u8::is_ascii_digit).count();
+    if plain >= LEAST_DIGITS || text.is_ascii() {
+        return plain >= LEAST_DIGITS;
+    }
+    let digits = &*DIGITS;
+    text.chars().filter(|character| digits.contains(*character)).count() >= LEAST_DIGITS
+}
+
+static DIGITS: LazyLock<CharSet> =
+    LazyLock::new(|| CharSet::of(('\0'..='\u{ffff}').filter(|character| digit_of(*character).is_some())));
 
 fn digit_of(character: char) -> Option<(u8, bool)> {
     match character {
