@@ -125,8 +125,11 @@ async fn connect(data_dir: &Path) -> Channel {
     panic!("the hub did not start within a minute");
 }
 
-/// An order as a pushed JSON object.
-fn json(fields: &[String; 12]) -> String {
+/// An order of one and the same day, so that none is behind the window that is scored, as a pushed JSON object.
+fn json(mut fields: [String; 12]) -> String {
+    for field in &mut fields[1..3] {
+        "2025-06-15 08:00:00".clone_into(field);
+    }
     let names = support::HEADER.split(',').map(str::to_owned);
     let values = fields.iter().map(|text| serde_json::Value::from(text.clone()));
     serde_json::Value::Object(names.zip(values).collect()).to_string()
@@ -155,12 +158,7 @@ async fn flow(channel: Channel, rate: u64, stop: Arc<AtomicBool>, sent: Arc<Atom
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {
         every.tick().await;
-        let records = (number..number + FLOW_BATCH).map(|number| {
-            json(&support::order(
-                number % 2_000 + number / 2_000 * 1_000_000,
-                &mut numbers,
-            ))
-        });
+        let records = (number..number + FLOW_BATCH).map(|number| json(support::order(number, &mut numbers)));
         push(&mut client, format!("flow-{number}"), records.collect()).await;
         number += FLOW_BATCH;
         sent.store(number, Ordering::Relaxed);
@@ -221,7 +219,7 @@ async fn probe(
                 (fields[8], fields[9]) = (lng.to_string(), lat.to_string());
                 let now = Instant::now();
                 pushed.insert(cell, now);
-                push(&mut client, format!("probe-{}", answers.len()), vec![json(&fields)]).await;
+                push(&mut client, format!("probe-{}", answers.len()), vec![json(fields)]).await;
                 answers.push(now.elapsed());
             }
             Some((cell, at)) = changes.recv() => {

@@ -27,10 +27,6 @@ use tracing_subscriber::EnvFilter;
 use cli::Cli;
 use exit::Exit;
 
-/// Batches are made in one thread and freed in another, a thousand times a second: the system's allocator is slow at that.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// How long work that blocks may hold up the end of the program.
 const ENDING: Duration = Duration::from_secs(2);
 

@@ -120,11 +120,10 @@ impl Pipeline<'_> {
     ) -> Result<(), HubError> {
         let Passed {
             output,
-            encoded,
+            mut encoded,
             delivery,
         } = passed;
         note(balance, &output, &delivery);
-        let mut encoded = encoded;
         let late = fault::bug("rejection-after-position").then(|| std::mem::take(&mut encoded.rejections));
         for range in self.append_encoded(encoded).await? {
             if ranges.send(range).await.is_err() {
@@ -144,10 +143,8 @@ impl Pipeline<'_> {
         };
         positions.lock().await.append(self.log, position).await?;
         fault::pass("position.appended")?;
-        if let Some(late) = late
-            && !late.is_empty()
-        {
-            self.log.append(Topic::Rejections, 0, late).await?;
+        if let Some(late) = late {
+            self.append_rejections(late).await?;
         }
         metrics::counter!("shiyu_intake_records_total", "feed" => self.feed.to_owned()).increment(output.read);
         progress(&v1::LoadProgress {
@@ -162,10 +159,7 @@ impl Pipeline<'_> {
 
     /// Appends events and rejections; returns when both are durable.
     async fn append_encoded(&self, encoded: Encoded) -> Result<Vec<Range>, HubError> {
-        if !encoded.rejections.is_empty() {
-            self.log.append(Topic::Rejections, 0, encoded.rejections).await?;
-            fault::pass("rejections.appended")?;
-        }
+        self.append_rejections(encoded.rejections).await?;
         let appends = encoded
             .events
             .into_iter()
@@ -181,6 +175,14 @@ impl Pipeline<'_> {
                 })
             });
         futures::future::try_join_all(appends).await
+    }
+
+    async fn append_rejections(&self, rejections: Records) -> Result<(), HubError> {
+        if !rejections.is_empty() {
+            self.log.append(Topic::Rejections, 0, rejections).await?;
+            fault::pass("rejections.appended")?;
+        }
+        Ok(())
     }
 
     /// Waits for the fold's outcome of every range.
