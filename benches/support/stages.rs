@@ -252,7 +252,7 @@ fn encode(output: &DoorOutput) -> Records {
 
 fn frame_of(records: &Records) -> Vec<u8> {
     let mut bytes = Vec::new();
-    Frame::encode(records).unwrap().write(0, &mut bytes);
+    Frame::encode(records).unwrap().write(0, 0, &mut bytes);
     bytes
 }
 

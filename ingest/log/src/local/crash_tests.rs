@@ -319,7 +319,7 @@ fn damage(vfs: &SimVfs, number: usize) -> Result<bool, String> {
     let whole: Vec<(usize, PathBuf)> = (0..PARTITIONS)
         .flat_map(|partition| {
             let mut segments: Vec<PathBuf> = disk.list(&folder_of(partition)).unwrap();
-            segments.retain(|path| path.extension().unwrap() == "seg");
+            segments.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
             segments.pop();
             segments.into_iter().map(move |path| (partition, path))
         })
