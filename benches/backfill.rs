@@ -228,7 +228,7 @@ fn with_cells(batch: &RecordBatch) -> RecordBatch {
             let place = LatLng::new(lat.value(row), lng.value(row))
                 .ok()
                 .filter(|_| lat.is_valid(row))?;
-            place.to_cell(11).map(|cell| cell.to_i64())
+            place.to_cell(11).map(shiyu_schemas::place::Cell::to_i64)
         })
         .collect();
     let mut columns: Vec<(Field, ArrayRef)> = Vec::new();

@@ -32,7 +32,7 @@ const FLOW_BATCH: u64 = 100;
 /// Time between two probes.
 const PROBE_EVERY: Duration = Duration::from_millis(50);
 /// A probe that shows no change by then has failed.
-const PROBE_DEADLINE: Duration = Duration::from_secs(60);
+const PROBE_DEADLINE: Duration = Duration::from_mins(1);
 
 struct Served(Child);
 

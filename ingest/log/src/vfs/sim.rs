@@ -150,15 +150,7 @@ impl Disk {
             };
         }
         self.pending.push(NameChange { names });
-        self.answer(course)
-    }
-
-    fn answer(&self, course: Course) -> io::Result<()> {
-        match course {
-            Course::Happen => Ok(()),
-            Course::Crash => Err(stopped()),
-            Course::Fail(error) => Err(error),
-        }
+        answer(course)
     }
 
     fn write(&mut self, file: usize, bytes: &[u8]) {
@@ -411,8 +403,16 @@ impl Vfs for SimVfs {
                     };
                 }
             }
-            disk.answer(course)
+            answer(course)
         })
+    }
+}
+
+fn answer(course: Course) -> io::Result<()> {
+    match course {
+        Course::Happen => Ok(()),
+        Course::Crash => Err(stopped()),
+        Course::Fail(error) => Err(error),
     }
 }
 
@@ -431,7 +431,7 @@ impl VfsFile for SimFile {
                 Course::Fail(_) => disk.write(self.file, &bytes[..bytes.len() / 2]),
                 _ => disk.write(self.file, bytes),
             }
-            disk.answer(course)
+            answer(course)
         })
     }
 
@@ -444,7 +444,7 @@ impl VfsFile for SimFile {
                 // The pages are dropped, and count as clean from now on.
                 Course::Fail(_) => disk.files[self.file].dirty.clear(),
             }
-            disk.answer(course)
+            answer(course)
         })
     }
 
@@ -459,7 +459,7 @@ impl VfsFile for SimFile {
                 Course::Crash => disk.cutting = Some((self.file, length)),
                 Course::Fail(_) => {}
             }
-            disk.answer(course)
+            answer(course)
         })
     }
 
