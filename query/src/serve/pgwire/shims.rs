@@ -99,6 +99,11 @@ const NO_NUMBER: &str = "CAST(NULL AS INT)";
 /// Parts of what clients ask that the planner cannot plan, and what they come to here: there are no keys, no composite types, no rights to
 /// list, no options.
 const REWRITTEN: &[(&str, &str)] = &[
+    // Names without a schema are looked up in ours only.
+    ("'pg_class'::", "'pg_catalog.pg_class'::"),
+    ("'pg_namespace'::", "'pg_catalog.pg_namespace'::"),
+    ("'pg_proc'::", "'pg_catalog.pg_proc'::"),
+    ("'pg_type'::", "'pg_catalog.pg_type'::"),
     ("(information_schema._pg_expandarray(i.indkey)).n", NO_NUMBER),
     ("information_schema._pg_expandarray(i.indkey)", NO_NUMBER),
     ("(result.KEYS).x", NO_NUMBER),
