@@ -6,9 +6,11 @@
 //! - [`serving`]: addresses, access and the doors of one process
 //! - [`readiness`]: whether every stage moves
 //! - [`output`], [`exit`]: how results are printed, how the program ends
+//! - [`disk`]: what a failed or full disk means for the program
 
 mod cli;
 mod command;
+mod disk;
 mod exit;
 mod folder;
 mod output;
@@ -17,6 +19,7 @@ mod serving;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
@@ -27,6 +30,9 @@ use exit::Exit;
 /// Batches are made in one thread and freed in another, a thousand times a second: the system's allocator is slow at that.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long work that blocks may hold up the end of the program.
+const ENDING: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -55,7 +61,10 @@ fn main() -> ExitCode {
             return Exit::Software.into();
         }
     };
-    match runtime.block_on(command::run(cli)) {
+    let done = runtime.block_on(command::run(cli));
+    // Work that still blocks must not keep a program from ending that has failed.
+    runtime.shutdown_timeout(ENDING);
+    match done {
         Ok(()) => Exit::Ok.into(),
         Err(failure) => {
             tracing::debug!(error = ?failure.error, "failed");

@@ -14,7 +14,6 @@ mod watch;
 
 use std::io::Write as _;
 
-use shiyu_ingest::fold::FoldError;
 use shiyu_ingest::hub::{HubError, LogChoice};
 use shiyu_log::LogError;
 
@@ -67,12 +66,10 @@ pub(crate) fn check_roles(args: &LogArgs, all: bool) -> Result<(), Failure> {
 /// The exit code an error of the hub asks for.
 pub(crate) fn hub_failure(error: HubError) -> Failure {
     let exit = match &error {
-        HubError::Log(error) => log_exit(error),
-        HubError::Fold(FoldError::Log(error)) => log_exit(error),
         HubError::City(_) | HubError::Connector(_) => Exit::Config,
         HubError::UnknownFeed { .. } | HubError::NotHere { .. } => Exit::Usage,
-        HubError::Key { .. } | HubError::Position { .. } | HubError::Fold(_) => Exit::Io,
-        _ => Exit::Software,
+        HubError::Key { .. } | HubError::Position { .. } => Exit::Io,
+        _ => crate::disk::exit_of(&error).unwrap_or(Exit::Software),
     };
     Failure::new(exit, error)
 }
@@ -84,6 +81,7 @@ pub(crate) fn log_exit(error: &LogError) -> Exit {
         LogError::Incompatible { .. } | LogError::Topic { .. } => Exit::Config,
         LogError::Kafka { .. } => Exit::Unavailable,
         LogError::Unsure { .. } => Exit::TryLater,
+        error if error.is_full() => Exit::TryLater,
         _ => Exit::Io,
     }
 }

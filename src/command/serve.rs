@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use shiyu_ingest::fold::FoldError;
 use shiyu_ingest::hub::{Hub, Roles};
-use shiyu_log::LogError;
 use shiyu_log::table::Snapshot;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpListener;
@@ -19,22 +17,39 @@ use tokio_util::sync::CancellationToken;
 
 use super::load::hub_options;
 use crate::cli::{AddressArgs, ServeArgs};
+use crate::disk;
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::folder::{CityFolder, data_dir};
 use crate::readiness::Readiness;
 use crate::serving::{ServeAddresses, access_of, engine_of, serve_grpc, serve_http};
 
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// Time before folders are watched again that a full disk interrupted.
+const WATCH_AGAIN: Duration = Duration::from_secs(1);
 
 /// Serves until a signal.
 pub(crate) async fn run(given: Option<&Path>, args: ServeArgs) -> Result<(), Failure> {
     let folder = CityFolder::load(&args.city, &[])?;
     super::check_roles(&args.log, args.roles == Roles::ALL)?;
     let data_dir = data_dir(given, &folder.city.config.city)?;
-    let hub = Hub::open(hub_options(&folder, data_dir, args.log, args.roles))
+    match serve(&folder, &data_dir, &args).await {
+        Err(failure) if disk::waits_for_room(&failure, &data_dir) => {
+            Err(disk::restart_when_there_is_room(failure, &data_dir).await)
+        }
+        ended => ended,
+    }
+}
+
+async fn serve(folder: &CityFolder, data_dir: &Path, args: &ServeArgs) -> Result<(), Failure> {
+    let hub = Hub::open(hub_options(
+        folder,
+        data_dir.to_owned(),
+        args.log.clone(),
+        args.roles,
+    ))
         .await
         .map_err(super::hub_failure)?;
-    let serving = Serving::start(hub, &folder, &args.addresses, args.sql_memory).await?;
+    let serving = Serving::start(hub, folder, &args.addresses, args.sql_memory).await?;
     serving.print();
     serving.until_signal().await
 }
@@ -103,6 +118,14 @@ impl Serving {
                 failure = folding.fold().ended() => Err(failure.into()),
             }
         });
+        // So must a hub whose log has failed: after a failed sync nobody knows what is on disk.
+        let (log, log_stop) = (hub.log(), stop.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = log_stop.cancelled() => Ok(()),
+                failure = log.failed() => Err(failure.into()),
+            }
+        });
         let (watching, watch_stop) = (hub.clone(), stop.clone());
         tasks.spawn(async move { watch(&watching, &watch_stop).await });
         Ok(Self {
@@ -144,10 +167,20 @@ impl Serving {
             status = ended(&mut self.worker) => Err(anyhow!("the SQL worker ended: {status:?}")),
             failed = first_failure(&mut self.tasks) => Err(failed),
         };
-        let stopped = self.stop().await;
-        // Why it ended is the news; that it did not end well follows from it.
-        ended.map_err(|error| Failure::new(exit_of(&error), error))?;
-        stopped
+        if let Err(error) = ended {
+            let exit = disk::exit_of(error.as_ref()).unwrap_or(Exit::Software);
+            if matches!(exit, Exit::Io | Exit::TryLater) {
+                // Draining would write to a disk that has failed.
+                if let Some(worker) = &mut self.worker {
+                    drop(worker.kill().await);
+                }
+            } else if let Err(failure) = self.stop().await {
+                // Why it ended is the news; that it did not end well follows from it.
+                tracing::warn!(error = %failure.error, "not everything ended well");
+            }
+            return Err(Failure::new(exit, error));
+        }
+        self.stop().await
     }
 
     /// Stops the doors, commits what is in flight, closes the data folder.
@@ -197,22 +230,6 @@ async fn ended(worker: &mut Option<Child>) -> std::io::Result<std::process::Exit
     }
 }
 
-/// The exit code that a failed part asks for.
-fn exit_of(error: &anyhow::Error) -> Exit {
-    for cause in error.chain() {
-        if let Some(error) = cause.downcast_ref::<FoldError>() {
-            return match error {
-                FoldError::Log(error) => super::log_exit(error),
-                _ => Exit::Io,
-            };
-        }
-        if let Some(error) = cause.downcast_ref::<LogError>() {
-            return super::log_exit(error);
-        }
-    }
-    Exit::Software
-}
-
 /// Waits until a process with the role ingest has made the tables.
 async fn wait_for_tables(data_dir: &Path) -> Result<(), Failure> {
     let root = data_dir.join("tables");
@@ -253,12 +270,21 @@ async fn watch(hub: &Hub, stop: &CancellationToken) -> anyhow::Result<()> {
     if feeds.is_empty() {
         return Ok(());
     }
-    match hub.load(&feeds, &[], true, stop, &|_progress| {}).await {
-        Ok(_balances) => Ok(()),
-        Err(error) => {
-            // The doors stay open: pushes and loads do not need the folders that are watched.
-            tracing::error!(%error, "cannot watch the feeds' folders");
-            Ok(())
+    loop {
+        match hub.load(&feeds, &[], true, stop, &|_progress| {}).await {
+            Ok(_balances) => return Ok(()),
+            Err(error) if disk::exit_of(&error) == Some(Exit::TryLater) => {
+                tracing::warn!(%error, "the watched folders wait for room on the disk");
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    () = tokio::time::sleep(WATCH_AGAIN) => {}
+                }
+            }
+            Err(error) => {
+                // The doors stay open: pushes and loads do not need the folders that are watched.
+                tracing::error!(%error, "cannot watch the feeds' folders");
+                return Ok(());
+            }
         }
     }
 }

@@ -19,6 +19,17 @@ pub enum LogError {
         #[source]
         source: std::io::Error,
     },
+    /// There is no room on the disk. Nothing of what was to be written is there; the same may be tried again.
+    #[error("failed to {action} \"{path}\": the disk is full; free space, it goes on by itself")]
+    Full {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// Bytes that were synced are damaged: never skipped silently (exit 74).
     #[error("cannot read \"{path}\" at byte {position}: {problem}; restore it from a backup")]
     Corrupt {
@@ -135,4 +146,55 @@ pub enum LogError {
     /// The log was closed while something waited for it.
     #[error("cannot use the log: it is closed")]
     Closed,
+}
+
+impl LogError {
+    /// A failed operation on a file.
+    pub(crate) fn io(action: &'static str, path: &std::path::Path, source: std::io::Error) -> Self {
+        Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// A failed operation whose effect is not there: where there was no room, it may be tried again.
+    pub(crate) fn unwritten(action: &'static str, path: &std::path::Path, source: std::io::Error) -> Self {
+        let path = path.to_owned();
+        if is_no_space(&source) {
+            Self::Full { action, path, source }
+        } else {
+            Self::Io { action, path, source }
+        }
+    }
+
+    /// Whether the disk is full: the same may work once there is space again.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::State { source, .. } | Self::Table { source, .. } => says_full(source.as_ref()),
+            // A failed sync is final, whatever its reason.
+            _ => false,
+        }
+    }
+}
+
+/// Whether an error, or one that caused it, says that there is no room on the disk.
+fn says_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref().is_some_and(is_no_space) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Whether an operation failed for lack of space or quota.
+pub(crate) fn is_no_space(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+    )
 }

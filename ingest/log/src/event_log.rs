@@ -6,7 +6,10 @@
 //! - Records of one append stay in order. In the embedded log they stay together; in Kafka other processes' records may stand in
 //!   between, and [`Appended::extents`] says which offsets are whose.
 //! - [`EventLog::read`] returns only durable records.
-//! - An append that failed may still appear (ambiguous); readers tell repeats by content.
+//! - Where the disk is full an append fails with [`LogError::Full`]: nothing of it is there, and it may be tried again.
+//! - Any other append that failed may still appear (ambiguous); readers tell repeats by content.
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -189,6 +192,15 @@ pub trait EventLog: Send + Sync + std::fmt::Debug {
 
     /// Waits until the partition holds durable records at or behind `offset`; [`LogError::Closed`] when the log closes.
     async fn wait_for(&self, topic: Topic, partition: u32, offset: u64) -> Result<(), LogError>;
+
+    /// Removes records before an offset where that is cheap (whole segments), and returns the first offset there is then. Whoever
+    /// calls it makes sure that nobody needs them any more.
+    async fn trim(&self, topic: Topic, partition: u32, before: u64) -> Result<u64, LogError>;
+
+    /// Waits until the log has failed for good, and says why: nothing is acknowledged any more, the process must end (exit 74).
+    async fn failed(&self) -> Arc<LogError> {
+        std::future::pending().await
+    }
 
     /// First and next offset of the partition, `[start, end)`, as far as this process knows: others may have appended since.
     fn range(&self, topic: Topic, partition: u32) -> (u64, u64);

@@ -10,6 +10,7 @@
 //! - [`table`]: the Delta tables and their one writer
 //! - [`lock`]: the data folder has one owner
 //! - [`durable`]: small files that are there whole or not at all
+//! - [`fault`]: named points where tests make effects fail; nothing in normal builds
 //! - [`error`]: what can go wrong, who must act
 //!
 //! What it deliberately does not know: what an event means (`fold`), where records come from (`connectors`).
@@ -17,6 +18,7 @@
 pub mod durable;
 pub mod error;
 pub mod event_log;
+pub mod fault;
 pub mod filter;
 pub mod kafka;
 pub mod local;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::vfs::{RealVfs, Vfs as _};
 use crate::{LogError, durable};
 
 /// Version of the folder's layout.
@@ -63,7 +64,7 @@ impl DataFolder {
                 source,
             }
         };
-        fs::create_dir_all(path).map_err(failed("make"))?;
+        RealVfs.create_folder(path).map_err(failed("make"))?;
         let lock = take_lock(path)?;
         let identity = if let Some(identity) = Self::identity_of(path)? {
             identity
@@ -155,7 +156,7 @@ fn take_lock(path: &Path) -> Result<File, LogError> {
     let file = path.join("LOCK");
     let failed = |action: &'static str| {
         let path = file.clone();
-        move |source| LogError::Io { action, path, source }
+        move |source| LogError::unwritten(action, &path, source)
     };
     let mut lock = OpenOptions::new()
         .read(true)

@@ -49,6 +49,8 @@ impl StateStore {
             .worker_threads(1)
             .open()
             .map_err(failed("open"))?;
+        // A process that was killed may have left a commit that only the page cache holds; effects must not overtake it.
+        database.persist(PersistMode::SyncAll).map_err(failed("sync"))?;
         Ok(Self { database })
     }
 
@@ -208,6 +210,11 @@ impl StateBatch {
     /// Removes a key.
     pub fn delete(&mut self, space: Space, key: impl Into<Vec<u8>>) {
         self.writes.push((space, key.into(), None));
+    }
+
+    /// Adds what another one holds.
+    pub fn append(&mut self, mut other: Self) {
+        self.writes.append(&mut other.writes);
     }
 
     /// Whether it holds nothing.

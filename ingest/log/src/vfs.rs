@@ -1,4 +1,10 @@
 //! The few file operations the log needs, as a trait, so that tests can lose what was not synced.
+//!
+//! - [`RealVfs`]: the machine's file system
+//! - `sim`: a file system in memory that crashes at a chosen operation and loses what was not synced (tests only)
+
+#[cfg(test)]
+pub(crate) mod sim;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,6 +17,14 @@ pub trait Vfs: Send + Sync + std::fmt::Debug {
     fn create_folder(&self, path: &Path) -> io::Result<()>;
     /// Opens a file for appending and reading; makes it if `create`. The caller syncs the folder.
     fn open(&self, path: &Path, create: bool) -> io::Result<Box<dyn VfsFile>>;
+    /// Makes an empty file, over whatever stood there. The caller syncs file and folder.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>>;
+    /// The whole of a file.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// Gives a file another name, over whatever had that name. The caller syncs the folder.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file. The caller syncs the folder.
+    fn remove(&self, path: &Path) -> io::Result<()>;
     /// Files of a folder, sorted.
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
     /// Makes creations and removals in a folder durable.
@@ -38,7 +52,14 @@ pub struct RealVfs;
 impl Vfs for RealVfs {
     fn create_folder(&self, path: &Path) -> io::Result<()> {
         if path.is_dir() {
-            return Ok(());
+            // Somebody may have made it and been killed before the sync.
+            return match path.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => match self.sync_folder(parent) {
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+                    other => other,
+                },
+                _ => Ok(()),
+            };
         }
         if let Some(parent) = path.parent() {
             self.create_folder(parent)?;
@@ -56,6 +77,28 @@ impl Vfs for RealVfs {
     fn open(&self, path: &Path, create: bool) -> io::Result<Box<dyn VfsFile>> {
         let file = OpenOptions::new().read(true).append(true).create(create).open(path)?;
         Ok(Box::new(RealFile(file)))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)?;
+        Ok(Box::new(RealFile(file)))
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {

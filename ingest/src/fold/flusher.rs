@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
-use shiyu_log::Topic;
 use shiyu_log::table::{EpochMark, EpochRows, Snapshot, TableWriter};
+use shiyu_log::{Topic, fault};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::error::FoldError;
 use super::handle::FoldOptions;
 use super::partition::{OutboxTrimmer, state_name};
+use super::worker::FULL_RETRY;
 
 /// Bytes a unit of the budget stands for.
 const UNIT_BYTES: usize = 1024;
@@ -204,8 +205,11 @@ impl Flusher {
                 rows: handed.tables,
             });
         }
+        if fault::bug("outbox-trimmed-first") {
+            self.trim(epochs.clone()).await?;
+        }
         if generations.is_empty() {
-            self.tables.commit(&rows).await?;
+            self.commit_rows(&rows).await?;
         } else {
             let lost = self.tables.commit_owned(&rows, &generations).await?;
             if !lost.is_empty() {
@@ -224,6 +228,19 @@ impl Flusher {
         metrics::counter!("shiyu_fold_flushed_epochs").increment(epochs.len() as u64);
         epochs.sort_by_key(|(trimmer, epoch)| (trimmer.partition(), *epoch));
         self.trim(epochs).await
+    }
+
+    /// Commits; where the disk is full it waits for room, and asks the tables first whether the failed commit is there.
+    async fn commit_rows(&mut self, rows: &[EpochRows]) -> Result<(), FoldError> {
+        while let Err(error) = self.tables.commit(rows).await {
+            if !error.is_full() {
+                return Err(error.into());
+            }
+            tracing::warn!(%error, "the tables wait for room on the disk");
+            tokio::time::sleep(FULL_RETRY).await;
+            self.tables.reopen().await?;
+        }
+        Ok(())
     }
 
     async fn trim(&self, epochs: Vec<(OutboxTrimmer, u64)>) -> Result<(), FoldError> {

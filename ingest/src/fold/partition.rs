@@ -10,7 +10,7 @@ use arrow::array::RecordBatch;
 use bytes::Bytes;
 use prost::Message;
 use shiyu_log::state::{Filter, PartitionState, Space, StateBatch};
-use shiyu_log::{EventLog, LogError, Topic};
+use shiyu_log::{EventLog, LogError, Topic, fault};
 
 use super::cache::{Change, StateView};
 use super::count::FeedCounts;
@@ -136,7 +136,12 @@ impl Partition {
         incarnation: u64,
     ) -> Result<Self, FoldError> {
         let head = match head_of(state.get(Space::Meta, HEAD)?)? {
-            Some(head) => head,
+            Some(mut head) => {
+                if fault::bug("epoch-reused") {
+                    head.epoch = head.epoch.saturating_sub(1);
+                }
+                head
+            }
             None => Head {
                 log: log.incarnation(),
                 incarnation,
@@ -277,27 +282,46 @@ impl Partition {
         }
         self.head.sequence += record.case_changes();
 
-        let mut batch = StateBatch::new();
+        let mut states = StateBatch::new();
         let mut fresh = Vec::with_capacity(changes.len());
         for (key, value) in changes {
             match value {
                 Some(value) => {
                     fresh.push(hash(&key));
-                    batch.put(Space::Records, key, value);
+                    states.put(Space::Records, key, value);
                 }
-                None => batch.delete(Space::Records, key),
+                None => states.delete(Space::Records, key),
             }
         }
-        batch.put(Space::Meta, HEAD, self.head.encode_to_vec());
-        batch.put(Space::Meta, COUNTS, self.counts.encode_to_vec());
-        batch.put(Space::Outbox, number.to_be_bytes(), record.to_blob()?);
-        self.state.commit(batch)?;
+        let mut place = StateBatch::new();
+        place.put(Space::Meta, HEAD, self.head.encode_to_vec());
+        place.put(Space::Meta, COUNTS, self.counts.encode_to_vec());
+        let mut outbox = StateBatch::new();
+        outbox.put(Space::Outbox, number.to_be_bytes(), record.to_blob()?);
+        self.commit(states, place, outbox)?;
         if let Some(view) = self.view_mut() {
             view.learn(&fresh)?;
         }
 
         let cells_appended = number <= self.head.cells_epoch;
         Ok(self.epoch(number, record, cells_appended))
+    }
+
+    /// The one commit point: states with their dedupe keys, the place in the log, the outbox, all or nothing.
+    fn commit(&self, mut states: StateBatch, mut place: StateBatch, outbox: StateBatch) -> Result<(), LogError> {
+        if fault::bug("offset-before-state") {
+            self.state.commit(std::mem::take(&mut place))?;
+            fault::pass("fold.between")?;
+        }
+        if fault::bug("dedupe-key-apart") {
+            self.state.commit(std::mem::take(&mut states))?;
+            fault::pass("fold.between")?;
+        }
+        states.append(place);
+        states.append(outbox);
+        fault::pass("fold.commit")?;
+        self.state.commit(states)?;
+        fault::pass("fold.committed")
     }
 
     fn apply(&mut self, values: &[Bytes], epoch: u64) -> Result<(Vec<Change>, EpochRecord), FoldError> {
@@ -444,10 +468,11 @@ impl OutboxTrimmer {
             batch.delete(Space::Outbox, epoch.to_be_bytes());
         }
         if batch.is_empty() {
-            Ok(())
-        } else {
-            self.state.commit(batch)
+            return Ok(());
         }
+        fault::pass("outbox.trim")?;
+        self.state.commit(batch)?;
+        fault::pass("outbox.trimmed")
     }
 }
 

@@ -16,6 +16,7 @@
 
 use std::cmp::Ordering;
 
+use shiyu_log::fault;
 use shiyu_schemas::v1::Outcome;
 
 use super::cache::{RecordSlot, StateCache, StateView};
@@ -113,6 +114,9 @@ fn outcome_of(current: &RecordState, event: &Event<'_>) -> Outcome {
     }
     let order = current.order_of(event);
     let same_content = current.has_content_of(event);
+    if fault::bug("late-overwrites") && !same_content && !current.deliveries.contains(&event.delivery_hash) {
+        return Outcome::Accepted;
+    }
     if order == Ordering::Greater && !same_content {
         return Outcome::Accepted;
     }
@@ -138,7 +142,9 @@ fn accept<V: StateView>(cache: &mut StateCache<V>, slot: RecordSlot, event: &Eve
         versions: after.versions,
         paired: after.paired,
     });
-    effects.add(&before, -1);
+    if !fault::bug("no-retraction") {
+        effects.add(&before, -1);
+    }
     effects.add(&after, 1);
     *cache.record_mut(slot) = after;
     for flip in flips {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use shiyu_log::{EventLog, LogError, ReadBatch, Records, Topic};
+use shiyu_log::{EventLog, LogError, ReadBatch, Records, Topic, fault};
 use shiyu_schemas::v1;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
@@ -20,6 +20,9 @@ use super::flusher::{Handed, HandedRows, budget_units};
 use super::handle::FoldOptions;
 use super::partition::{Epoch, Partition};
 use super::progress::Progress;
+
+/// Time between two tries where the disk is full.
+pub(super) const FULL_RETRY: Duration = Duration::from_millis(500);
 
 /// What a worker works with.
 #[derive(Debug)]
@@ -114,13 +117,31 @@ impl Worker {
         Ok(())
     }
 
-    /// Appends changes of counts under the owner's generation; returns the offset behind them.
+    /// Appends changes of counts under the owner's generation; returns the offset behind them. Where the disk is full it waits for room.
     async fn append_cells(&self, cells: &v1::CellChanges, generation: u64) -> Result<u64, FoldError> {
         let mut cells = cells.clone();
         cells.generation = generation;
-        let mut records = Records::new();
-        records.push_message(&cells.partition.to_be_bytes(), &cells);
-        Ok(self.log.append(Topic::Cells, 0, records).await?.next_offset)
+        loop {
+            let mut records = Records::new();
+            records.push_message(&cells.partition.to_be_bytes(), &cells);
+            fault::pass("cells.append")?;
+            match self.log.append(Topic::Cells, 0, records).await {
+                Err(error) if error.is_full() => self.wait_for_room().await?,
+                other => {
+                    let appended = other?;
+                    fault::pass("cells.appended")?;
+                    return Ok(appended.next_offset);
+                }
+            }
+        }
+    }
+
+    /// The disk is full: the epoch is committed, its effects wait.
+    async fn wait_for_room(&self) -> Result<(), FoldError> {
+        tokio::select! {
+            () = self.stop.cancelled() => Err(FoldError::Stopped),
+            () = tokio::time::sleep(FULL_RETRY) => Ok(()),
+        }
     }
 
     /// Makes a committed epoch's rows again and delivers them again.

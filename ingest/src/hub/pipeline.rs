@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use shiyu_connectors::{Delivery, Reader};
 use shiyu_log::event_log::partition_of;
-use shiyu_log::{EventLog, Records, Topic};
+use shiyu_log::{EventLog, Records, Topic, fault};
 use shiyu_schemas::v1;
 use tokio::sync::{Mutex, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -126,6 +126,8 @@ impl Pipeline<'_> {
             delivery,
         } = passed;
         note(balance, &output, &delivery);
+        let mut encoded = encoded;
+        let late = fault::bug("rejection-after-position").then(|| std::mem::take(&mut encoded.rejections));
         for range in self.append_encoded(encoded).await? {
             if ranges.send(range).await.is_err() {
                 // The settling side failed; its error is returned by `run`.
@@ -143,6 +145,12 @@ impl Pipeline<'_> {
             replaced_characters: delivery.replaced_characters,
         };
         positions.lock().await.append(self.log, position).await?;
+        fault::pass("position.appended")?;
+        if let Some(late) = late
+            && !late.is_empty()
+        {
+            self.log.append(Topic::Rejections, 0, late).await?;
+        }
         metrics::counter!("shiyu_intake_records_total", "feed" => self.feed.to_owned()).increment(output.read);
         progress(&v1::LoadProgress {
             feed: self.feed.to_owned(),
@@ -158,6 +166,7 @@ impl Pipeline<'_> {
     async fn append_encoded(&self, encoded: Encoded) -> Result<Vec<Range>, HubError> {
         if !encoded.rejections.is_empty() {
             self.log.append(Topic::Rejections, 0, encoded.rejections).await?;
+            fault::pass("rejections.appended")?;
         }
         let appends = encoded
             .events
@@ -248,6 +257,7 @@ impl Pipeline<'_> {
             rows_of_partition[partition as usize].push(row);
         }
         let ranges = self.append_encoded(encoded).await?;
+        fault::pass("push.answer")?;
         if wait_settled {
             let mut rows: Vec<_> = rows_of_partition.iter().map(|rows| rows.iter()).collect();
             for range in ranges {

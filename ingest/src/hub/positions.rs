@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use prost::Message as _;
-use shiyu_log::{EventLog, LogError, Records, Topic};
+use shiyu_log::{EventLog, LogError, Records, Topic, fault};
 use shiyu_schemas::v1;
 
 use super::HubError;
@@ -55,6 +55,7 @@ impl Positions {
     pub async fn append(&mut self, log: &dyn EventLog, position: v1::SourcePosition) -> Result<(), LogError> {
         let mut records = Records::new();
         records.push_message(position.source.as_bytes(), &position);
+        fault::pass("position.append")?;
         log.append(Topic::Sources, 0, records).await?;
         self.newest.insert((position.feed, position.source), position.position);
         Ok(())

@@ -101,6 +101,9 @@ fn status_of(error: &HubError) -> Status {
     match error {
         HubError::UnknownFeed { .. } | HubError::Connector(_) => Status::invalid_argument(error.to_string()),
         HubError::City(_) | HubError::NotHere { .. } => Status::failed_precondition(error.to_string()),
+        HubError::Log(error) if error.is_full() => {
+            Status::resource_exhausted("the hub's disk is full; push the same records again later")
+        }
         other => {
             tracing::error!(error = %other, "failed to take records");
             Status::unavailable("failed to take the records; try again")

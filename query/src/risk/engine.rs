@@ -57,6 +57,9 @@ pub enum EngineError {
     },
 }
 
+/// Time between two tries where the disk is full.
+const FULL_RETRY: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// Settings of the engine.
 pub struct EngineOptions {
     /// Zone in which days end.
@@ -127,7 +130,10 @@ impl RiskEngine {
             }
             tokio::time::sleep(GATHER).await;
             let changed = self.read_cells().await?;
-            self.rescore(changed).await?;
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                result = self.rescore(changed) => result?,
+            }
         }
     }
 
@@ -223,7 +229,14 @@ impl RiskEngine {
             for score in &scores {
                 records.push_message(&score.cell.to_be_bytes(), score);
             }
-            let appended = self.log.append(Topic::Scores, 0, records).await?;
+            let appended = match self.log.append(Topic::Scores, 0, records).await {
+                Err(error) if error.is_full() => {
+                    tokio::time::sleep(FULL_RETRY).await;
+                    scores.extend(rest);
+                    continue;
+                }
+                other => other?,
+            };
             if appended.first_offset != self.output_offset || appended.extents().count() > 1 {
                 return Err(EngineError::NotAlone);
             }

@@ -16,5 +16,5 @@ pub mod model;
 pub mod transform;
 
 pub use board::ScoreBoard;
-pub use engine::{EngineOptions, RiskEngine};
+pub use engine::{EngineError, EngineOptions, RiskEngine};
 pub use model::CompiledModel;

@@ -2,12 +2,16 @@
 //!
 //! | bytes | what, little-endian |
 //! |---|---|
-//! | 4 | magic `SYF1` |
+//! | 4 | magic `SYF2` |
 //! | 4 | length of the payload |
 //! | 4 | length of the payload before compression |
 //! | 4 | number of records |
 //! | 8 | offset of the first record |
-//! | 4 | CRC32C over the payload, then the 24 bytes above |
+//! | 4 | records of the same write that stand before this frame |
+//! | 4 | CRC32C over the payload, then the 28 bytes above |
+//!
+//! A write may hold several frames and is synced once. A frame therefore says where its write began: everything before that was
+//! synced when it was written, so damage there is damage, while damage behind it may be what a crash left of the write.
 //!
 //! The payload: per record the lengths of key and value (4 bytes each), then all keys, then all values.
 
@@ -16,9 +20,9 @@ use bytes::Bytes;
 use crate::event_log::{ReadBatch, Records};
 
 /// Bytes of the header.
-pub const HEADER_BYTES: usize = 28;
+pub const HEADER_BYTES: usize = 32;
 /// First bytes of every frame.
-pub const MAGIC: [u8; 4] = *b"SYF1";
+pub const MAGIC: [u8; 4] = *b"SYF2";
 /// Payloads beyond this are no frames of ours.
 pub const PAYLOAD_MAX: usize = 256 << 20;
 const COMPRESSION_LEVEL: i32 = 1;
@@ -66,14 +70,15 @@ impl Frame {
         (HEADER_BYTES + self.payload.len()) as u64
     }
 
-    /// Appends the frame's bytes, with its first record at `base_offset`.
-    pub fn write(&self, base_offset: u64, buffer: &mut Vec<u8>) {
+    /// Appends the frame's bytes, with its first record at `base_offset`; the write it is part of begins at `write_offset`.
+    pub fn write(&self, base_offset: u64, write_offset: u64, buffer: &mut Vec<u8>) {
         let start = buffer.len();
         buffer.extend_from_slice(&MAGIC);
         buffer.extend_from_slice(&(self.payload.len() as u32).to_le_bytes());
         buffer.extend_from_slice(&self.raw_length.to_le_bytes());
         buffer.extend_from_slice(&self.records.to_le_bytes());
         buffer.extend_from_slice(&base_offset.to_le_bytes());
+        buffer.extend_from_slice(&((base_offset - write_offset) as u32).to_le_bytes());
         let crc = crc32c::crc32c_append(self.payload_crc, &buffer[start..]);
         buffer.extend_from_slice(&crc.to_le_bytes());
         buffer.extend_from_slice(&self.payload);
@@ -91,6 +96,8 @@ pub struct Header {
     pub records: u32,
     /// Offset of the first record.
     pub base_offset: u64,
+    /// Offset where the write it is part of begins.
+    pub write_offset: u64,
     crc: u32,
     covered: [u8; HEADER_BYTES - 4],
 }
@@ -103,12 +110,15 @@ impl Header {
         covered.copy_from_slice(&bytes[..HEADER_BYTES - 4]);
         let mut offset = [0; 8];
         offset.copy_from_slice(&bytes[16..24]);
+        let base_offset = u64::from_le_bytes(offset);
+        let write_offset = base_offset.checked_sub(u64::from(word(24)))?;
         let header = Self {
             payload_length: word(4),
             raw_length: word(8),
             records: word(12),
-            base_offset: u64::from_le_bytes(offset),
-            crc: word(24),
+            base_offset,
+            write_offset,
+            crc: word(28),
             covered,
         };
         let sane = header.payload_length as usize <= PAYLOAD_MAX && header.raw_length as usize <= PAYLOAD_MAX * 8;
@@ -161,10 +171,11 @@ mod tests {
         records.push(b"", |buffer| buffer.extend_from_slice(b""));
         records.push(b"k3", |buffer| buffer.extend_from_slice(&[7; 1000]));
         let mut bytes = Vec::new();
-        Frame::encode(&records).unwrap().write(42, &mut bytes);
+        Frame::encode(&records).unwrap().write(42, 40, &mut bytes);
         let (head, payload) = bytes.split_at(HEADER_BYTES);
         let header = Header::parse(head.try_into().unwrap()).unwrap();
         assert!(header.matches(payload));
+        assert_eq!((header.base_offset, header.write_offset), (42, 40));
         let batch = header.decode(payload).unwrap();
         assert_eq!(batch.first_offset, 42);
         assert_eq!(batch.values[0], "first");

@@ -2,9 +2,11 @@
 //!
 //! - [`frame`]: one append as bytes
 //! - [`segment`]: one file of frames, its recovery
-//! - [`partition`]: one partition: its segments, its writer thread with group commit
+//! - [`journal`]: the files of one partition, written, synced, trimmed
+//! - [`partition`]: one partition: its journal, its writer thread with group commit
 
 pub mod frame;
+pub mod journal;
 pub mod partition;
 pub mod segment;
 
@@ -13,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use crate::event_log::{Appended, EventLog, ReadBatch, Records, Topic};
 use crate::vfs::Vfs;
@@ -47,18 +50,39 @@ pub struct LocalLog {
     partitions: BTreeMap<Topic, Vec<Partition>>,
     incarnation: u64,
     options: LocalLogOptions,
+    failure: Failure,
+}
+
+/// The failure that ended a writer: the first one counts.
+#[derive(Debug, Clone)]
+struct Failure(Arc<watch::Sender<Option<Arc<LogError>>>>);
+
+impl Failure {
+    fn tell(&self, error: LogError) {
+        self.0.send_if_modified(|told| {
+            let first = told.is_none();
+            told.get_or_insert_with(|| Arc::new(error));
+            first
+        });
+    }
+
+    async fn wait(&self) -> Arc<LogError> {
+        let mut told = self.0.subscribe();
+        let failure = match told.wait_for(Option::is_some).await {
+            Ok(failure) => failure.clone(),
+            Err(_closed) => None,
+        };
+        failure.unwrap_or_else(|| Arc::new(LogError::Closed))
+    }
 }
 
 impl LocalLog {
     /// Opens or makes the log in `folder`.
     pub fn open(folder: &Path, vfs: Arc<dyn Vfs>, options: LocalLogOptions) -> Result<Self, LogError> {
-        let failed = |source| LogError::Io {
-            action: "open",
-            path: folder.to_owned(),
-            source,
-        };
-        vfs.create_folder(folder).map_err(failed)?;
-        let incarnation = durable::read_or_make_number(&folder.join("incarnation"))?;
+        vfs.create_folder(folder)
+            .map_err(|source| LogError::io("open", folder, source))?;
+        let incarnation = durable::read_or_make_number(vfs.as_ref(), &folder.join("incarnation"))?;
+        let failure = Failure(Arc::new(watch::Sender::new(None)));
         let mut partitions = BTreeMap::new();
         for topic in Topic::ALL {
             let count = if topic == Topic::Events {
@@ -69,7 +93,7 @@ impl LocalLog {
             let opened = (0..count)
                 .map(|number| {
                     let folder = folder.join(topic.name()).join(number.to_string());
-                    Partition::open(&folder, vfs.clone(), options.segment_bytes)
+                    Partition::open(&folder, vfs.clone(), options.segment_bytes, failure.clone())
                 })
                 .collect::<Result<Vec<_>, _>>()?;
             partitions.insert(topic, opened);
@@ -78,6 +102,7 @@ impl LocalLog {
             partitions,
             incarnation,
             options,
+            failure,
         })
     }
 
@@ -137,22 +162,36 @@ impl EventLog for LocalLog {
     ) -> Result<Vec<ReadBatch>, LogError> {
         let source = self.partition(topic, partition)?;
         let (start, end) = source.range();
+        let outside = |start| LogError::OffsetOutOfRange {
+            topic: topic.name(),
+            partition,
+            offset,
+            start,
+            end,
+        };
         if offset < start || offset > end {
-            return Err(LogError::OffsetOutOfRange {
-                topic: topic.name(),
-                partition,
-                offset,
-                start,
-                end,
-            });
+            return Err(outside(start));
         }
         if offset == end {
             return Ok(Vec::new());
         }
         let reader = source.reader();
-        tokio::task::spawn_blocking(move || reader.read(offset, max_bytes))
+        let batches = tokio::task::spawn_blocking(move || reader.read(offset, max_bytes))
             .await
-            .map_err(|_ended| LogError::Closed)?
+            .map_err(|_ended| LogError::Closed)??;
+        match batches.first() {
+            // Trimmed meanwhile.
+            Some(first) if first.first_offset > offset => Err(outside(first.first_offset)),
+            _ => Ok(batches),
+        }
+    }
+
+    async fn trim(&self, topic: Topic, partition: u32, before: u64) -> Result<u64, LogError> {
+        self.partition(topic, partition)?.trim(before).await
+    }
+
+    async fn failed(&self) -> Arc<LogError> {
+        self.failure.wait().await
     }
 
     async fn wait_for(&self, topic: Topic, partition: u32, offset: u64) -> Result<(), LogError> {
@@ -176,5 +215,7 @@ impl EventLog for LocalLog {
     }
 }
 
+#[cfg(test)]
+mod crash_tests;
 #[cfg(test)]
 mod tests;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::frame::{HEADER_BYTES, Header, MAGIC};
-use crate::LogError;
 use crate::event_log::ReadBatch;
 use crate::vfs::{Vfs, VfsFile};
+use crate::{LogError, fault};
 
 /// Frames read at a time.
 const FRAMES_MAX: usize = 256;
@@ -43,17 +43,30 @@ pub fn file_name(base_offset: u64) -> String {
     format!("{base_offset:020}.seg")
 }
 
+/// The offset a segment's name says it starts at.
+pub fn base_offset_of(path: &Path) -> Result<u64, LogError> {
+    path.file_stem()
+        .and_then(|stem| stem.to_str())
+        .and_then(|stem| stem.parse().ok())
+        .ok_or_else(|| corrupt(path, 0, "the file's name is no offset"))
+}
+
 impl Segment {
-    /// A new empty segment, durable in its folder.
+    /// A new empty segment, durable in its folder. Where there is no room for it, nothing has changed; another failure is final.
     pub fn create(vfs: &dyn Vfs, folder: &Path, base_offset: u64) -> Result<Self, LogError> {
         let path = folder.join(file_name(base_offset));
         let failed = |action: &'static str| {
             let path = path.clone();
             move |source| LogError::Io { action, path, source }
         };
-        let mut file = vfs.open(&path, true).map_err(failed("create"))?;
+        let mut file = fault::point("log.create")
+            .and_then(|()| vfs.open(&path, true))
+            .map_err(|source| LogError::unwritten("create", &path, source))?;
         file.sync().map_err(failed("sync"))?;
-        vfs.sync_folder(folder).map_err(failed("sync the folder of"))?;
+        fault::point("log.created").map_err(failed("sync"))?;
+        if !fault::bug("no-folder-sync") {
+            vfs.sync_folder(folder).map_err(failed("sync the folder of"))?;
+        }
         Ok(Self {
             path,
             file: Arc::from(file),
@@ -66,11 +79,7 @@ impl Segment {
 
     /// Opens a segment and walks its frames. The last segment's torn tail is cut; anything else that is damaged is an error.
     pub fn open(vfs: &dyn Vfs, path: &Path, is_last: bool) -> Result<Self, LogError> {
-        let base_offset = path
-            .file_stem()
-            .and_then(|stem| stem.to_str())
-            .and_then(|stem| stem.parse().ok())
-            .ok_or_else(|| corrupt(path, 0, "the file's name is no offset"))?;
+        let base_offset = base_offset_of(path)?;
         let failed = |source| LogError::Io {
             action: "open",
             path: path.to_owned(),
@@ -125,7 +134,7 @@ impl Segment {
         Ok(Some(header))
     }
 
-    /// Cuts what a crash left of the last write. If a whole frame follows, it was no torn write but damage.
+    /// Cuts what a crash left of the last write. If a whole frame of a later write follows, it was no torn write but damage.
     fn cut_tail(&self, vfs: &dyn Vfs, size: u64) -> Result<(), LogError> {
         let mut tail = vec![0; (size - self.length) as usize];
         self.file
@@ -137,7 +146,7 @@ impl Segment {
             })?;
         for start in memchr::memmem::find_iter(&tail, &MAGIC).filter(|&start| start > 0) {
             if let Some(header) = self.frame_at(self.length + start as u64, size, true)?
-                && header.base_offset >= self.next_offset
+                && header.write_offset > self.next_offset
             {
                 return Err(corrupt(
                     &self.path,
@@ -157,15 +166,12 @@ impl Segment {
     }
 
     /// The frame that holds `offset` and some behind it, to be read without holding the segments.
-    pub fn frames_from(&self, offset: u64, end_offset: u64) -> SegmentFrames {
+    pub fn frames_from(&self, offset: u64) -> SegmentFrames {
         let first = self
             .frames
             .partition_point(|frame| frame.base_offset <= offset)
             .saturating_sub(1);
-        let frames = self.frames[first..]
-            .iter()
-            .take(FRAMES_MAX)
-            .filter(|frame| frame.base_offset < end_offset);
+        let frames = self.frames[first..].iter().take(FRAMES_MAX);
         SegmentFrames {
             path: self.path.clone(),
             file: self.file.clone(),

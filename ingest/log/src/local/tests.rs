@@ -145,3 +145,27 @@ async fn a_reader_waits_for_what_is_not_there_yet() {
     let error = log.read(Topic::Events, 0, 99, 1).await.unwrap_err();
     assert!(matches!(error, LogError::OffsetOutOfRange { end: 4, .. }), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whole_segments_are_trimmed_and_the_rest_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path()).unwrap();
+    for part in 0..40 {
+        log.append(Topic::Events, 0, records(part * 25, 25)).await.unwrap();
+    }
+    let start = log.trim(Topic::Events, 0, 600).await.unwrap();
+    assert!(start > 0 && start <= 600, "{start}");
+    let error = log.read(Topic::Events, 0, start - 1, 1).await.unwrap_err();
+    assert!(matches!(error, LogError::OffsetOutOfRange { .. }), "{error}");
+    drop(log);
+    let log = open(folder.path()).unwrap();
+    assert_eq!(log.range(Topic::Events, 0), (start, 1000));
+    assert_eq!(read_all(&log).await[0], format!("value {start}"));
+    let everything = log.trim(Topic::Events, 0, 1000).await.unwrap();
+    assert!(everything < 1000, "the last segment stays, and with it the next offset");
+    drop(log);
+    let first = RealVfs.list(&folder.path().join("events.v1/0")).unwrap().remove(0);
+    std::fs::remove_file(first).unwrap();
+    let error = open(folder.path()).unwrap_err();
+    assert!(matches!(error, LogError::Corrupt { .. }), "{error}");
+}

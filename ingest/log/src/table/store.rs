@@ -33,10 +33,19 @@ impl fmt::Display for SyncedFileSystem {
     }
 }
 
+/// A failed operation on a file; keeps the reason, for a full disk is no broken one.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to write \"{}\"", path.display())]
+struct FileError {
+    path: PathBuf,
+    source: std::io::Error,
+}
+
 fn failed(path: &FsPath, source: std::io::Error) -> Error {
+    let path = path.to_owned();
     Error::Generic {
         store: "SyncedFileSystem",
-        source: format!("{}: {source}", path.display()).into(),
+        source: Box::new(FileError { path, source }),
     }
 }
 
@@ -54,22 +63,34 @@ fn create_folder(path: &FsPath) -> std::io::Result<()> {
 }
 
 /// Writes `payload` to `place`; with `create` only if there is nothing yet.
+///
+/// What fails before the file has its name leaves nothing. A folder whose sync fails is final: the name may be there or not.
 fn put_synced(place: &FsPath, beside: &FsPath, payload: &PutPayload, create: bool) -> std::io::Result<()> {
     let folder = place.parent().unwrap_or(FsPath::new("/"));
     create_folder(folder)?;
-    let mut file = File::create(beside)?;
+    let named = write_synced(beside, payload).and_then(|()| {
+        if create {
+            fs::hard_link(beside, place)
+        } else {
+            fs::rename(beside, place)
+        }
+    });
+    if create || named.is_err() {
+        // What cannot be removed is only in the way of nobody.
+        let _left = fs::remove_file(beside);
+    }
+    named?;
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| std::io::Error::other(format!("its folder cannot be synced: {error}")))
+}
+
+fn write_synced(path: &FsPath, payload: &PutPayload) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
     for part in payload {
         file.write_all(part)?;
     }
-    file.sync_all()?;
-    if create {
-        let linked = fs::hard_link(beside, place);
-        fs::remove_file(beside)?;
-        linked?;
-    } else {
-        fs::rename(beside, place)?;
-    }
-    File::open(folder)?.sync_all()
+    file.sync_all()
 }
 
 impl SyncedFileSystem {

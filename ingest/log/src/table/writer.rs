@@ -1,7 +1,7 @@
 //! Commits rows of many epochs to the tables, and publishes the snapshot.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +18,8 @@ use super::file::{self, TableFile};
 use super::owned::turn;
 use super::snapshot::Snapshot;
 use super::store::SyncedFileSystem;
-use crate::LogError;
+use crate::vfs::{RealVfs, Vfs as _};
+use crate::{LogError, fault};
 
 /// A checkpoint of the Delta log every so many commits.
 const CHECKPOINT_COMMITS: u64 = 40;
@@ -83,7 +84,7 @@ impl TableWriter {
                 source,
             }
         };
-        fs::create_dir_all(root).map_err(io("make"))?;
+        RealVfs.create_folder(root).map_err(io("make"))?;
         let root = root.canonicalize().map_err(io("open"))?;
         let lock = File::create(root.join("WRITER")).map_err(io("lock"))?;
         let locked = if shared {
@@ -168,8 +169,32 @@ impl TableWriter {
             .iter()
             .map(|table| (table.shape.name.to_owned(), table.delta.version().unwrap_or_default()))
             .collect();
-        self.snapshot.write(&self.root)
+        fault::pass("snapshot.replace")?;
+        self.snapshot.write(&self.root)?;
+        fault::pass("snapshot.replaced")
     }
+
+    /// Reads again what the tables have. After a commit that failed nobody knows otherwise whether it is there.
+    pub async fn reopen(&mut self) -> Result<(), LogError> {
+        for table in &mut self.tables {
+            sync_commits(&self.root.join(table.shape.name))?;
+            table
+                .delta
+                .load()
+                .await
+                .map_err(|error| table_error("open", table.shape, error))?;
+            table.applied = applied_epochs(table.shape, &table.delta).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A process that was killed may have left a commit whose name only the page cache holds; nothing may be trimmed because of it.
+fn sync_commits(folder: &Path) -> Result<(), LogError> {
+    let commits = folder.join("_delta_log");
+    File::open(&commits)
+        .and_then(|commits| commits.sync_all())
+        .map_err(|source| LogError::io("sync", &commits, source))
 }
 
 pub(super) fn application(partition: &str, incarnation: u64) -> String {
@@ -180,17 +205,16 @@ impl Table {
     async fn open(root: &Path, shape: &'static TableShape, store: &Arc<SyncedFileSystem>) -> Result<Self, LogError> {
         let failed = |error| table_error("open", shape, error);
         let folder = root.join(shape.name);
-        fs::create_dir_all(&folder).map_err(|source| LogError::Io {
-            action: "make",
-            path: folder.clone(),
-            source,
-        })?;
+        RealVfs
+            .create_folder(&folder)
+            .map_err(|source| LogError::unwritten("make", &folder, source))?;
         let url = deltalake::ensure_table_uri(folder.to_string_lossy()).map_err(failed)?;
         let builder = DeltaTableBuilder::from_url(url.clone())
             .map_err(failed)?
             .with_storage_backend(store.clone() as Arc<dyn ObjectStore>, url);
         let mut delta = builder.build().map_err(failed)?;
         if delta.verify_deltatable_existence().await.map_err(failed)? {
+            sync_commits(&folder)?;
             delta.load().await.map_err(failed)?;
         } else {
             delta = create(shape, &delta).await.map_err(failed)?;
@@ -210,9 +234,11 @@ impl Table {
             return Ok(());
         }
         let adds = self.write_files(batches, store).await?;
+        fault::pass("table.commit")?;
         self.try_commit(adds, newest, Vec::new())
             .await
-            .map_err(|error| table_error("commit to", self.shape, error))
+            .map_err(|error| table_error("commit to", self.shape, error))?;
+        fault::pass("table.committed")
     }
 
     /// Rows of this table in epochs it does not have, and the newest of these epochs per `<partition>/<incarnation>`.
@@ -296,6 +322,7 @@ impl Table {
         for TableFile { partition, bytes, rows } in files {
             let name = self.file_name(partition.as_ref());
             let size = bytes.len() as i64;
+            fault::pass("table.write")?;
             let location = object_store::path::Path::from(format!("{root}/{name}"));
             store
                 .put(&location, bytes.into())
@@ -368,6 +395,9 @@ fn primitive(kind: ColumnType) -> PrimitiveType {
 
 /// Reads back which epochs a table has. The writer asks for partitions as they come, so all are read from the log's `txn` actions.
 async fn applied_epochs(shape: &TableShape, delta: &DeltaTable) -> Result<BTreeMap<String, u64>, LogError> {
+    if fault::bug("txn-not-read") {
+        return Ok(BTreeMap::new());
+    }
     let failed = |error| table_error("read the epochs of", shape, error);
     let store = delta.log_store();
     let mut applied = BTreeMap::new();
