@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use shiyu_ingest::hub::Hub;
+use shiyu_ingest::fold::FoldError;
+use shiyu_ingest::hub::{Hub, Roles};
+use shiyu_log::LogError;
+use shiyu_log::table::Snapshot;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdin, Command};
@@ -25,8 +28,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// Serves until a signal.
 pub(crate) async fn run(given: Option<&Path>, args: ServeArgs) -> Result<(), Failure> {
     let folder = CityFolder::load(&args.city, &[])?;
+    super::check_roles(&args.log, args.roles == Roles::ALL)?;
     let data_dir = data_dir(given, &folder.city.config.city)?;
-    let hub = Hub::open(hub_options(&folder, data_dir))
+    let hub = Hub::open(hub_options(&folder, data_dir, args.log, args.roles))
         .await
         .map_err(super::hub_failure)?;
     let serving = Serving::start(hub, &folder, &args.addresses, args.sql_memory).await?;
@@ -41,7 +45,8 @@ pub(crate) struct Serving {
     pub(crate) addresses: ServeAddresses,
     stop: CancellationToken,
     tasks: JoinSet<anyhow::Result<()>>,
-    worker: Child,
+    /// Answers analysts' SQL; none without the role query.
+    worker: Option<Child>,
     /// The worker ends when this closes; `Child::wait` would close it at once.
     worker_input: Option<ChildStdin>,
 }
@@ -61,25 +66,32 @@ impl Serving {
         let hub = Arc::new(hub);
         // The tables must be there before the worker opens them.
         hub.flush().await.map_err(super::hub_failure)?;
-        let engine = engine_of(&hub).await.or_exit(Exit::Config)?;
         let grpc = bind(addresses.grpc).await?;
         let http = bind(addresses.http).await?;
-        let (mut worker, flight, postgres) = start_worker(hub.data_dir(), folder, addresses, sql_memory)
-            .await
-            .or_exit(Exit::Unavailable)?;
-        let bound = ServeAddresses {
+        let stop = CancellationToken::new();
+        let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
+        let (mut worker, mut board) = (None, None);
+        let mut bound = ServeAddresses {
             pid: std::process::id(),
             grpc: grpc.local_addr().or_exit(Exit::Unavailable)?,
-            flight,
-            postgres,
+            flight: addresses.flight,
+            postgres: addresses.postgres,
             http: http.local_addr().or_exit(Exit::Unavailable)?,
         };
+        if hub.roles().query {
+            wait_for_tables(hub.data_dir()).await?;
+            let engine = engine_of(&hub).await.or_exit(Exit::Config)?;
+            board = Some(engine.board());
+            let engine_stop = stop.clone();
+            tasks.spawn(async move { Ok(engine.run(engine_stop).await?) });
+            let (child, flight, postgres) = start_worker(hub.data_dir(), folder, addresses, sql_memory)
+                .await
+                .or_exit(Exit::Unavailable)?;
+            (bound.flight, bound.postgres) = (flight, postgres);
+            worker = Some(child);
+        }
         bound.write(hub.data_dir()).or_exit(Exit::Io)?;
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(serve_grpc(hub.clone(), engine.board(), grpc, tls, access, stop.clone()));
-        let engine_stop = stop.clone();
-        tasks.spawn(async move { Ok(engine.run(engine_stop).await?) });
+        tasks.spawn(serve_grpc(hub.clone(), board, grpc, tls, access, stop.clone()));
         tasks.spawn(serve_http(http, metrics, stop.clone()));
         // A hub whose fold is dead would acknowledge what no table ever shows: better it ends.
         let (folding, fold_stop) = (hub.clone(), stop.clone());
@@ -96,7 +108,7 @@ impl Serving {
             addresses: bound,
             stop,
             tasks,
-            worker_input: worker.stdin.take(),
+            worker_input: worker.as_mut().and_then(|worker| worker.stdin.take()),
             worker,
         })
     }
@@ -127,11 +139,13 @@ impl Serving {
         let ended = tokio::select! {
             _signal = tokio::signal::ctrl_c() => Ok(()),
             _signal = terminate.recv() => Ok(()),
-            status = self.worker.wait() => Err(anyhow!("the SQL worker ended: {status:?}")),
+            status = ended(&mut self.worker) => Err(anyhow!("the SQL worker ended: {status:?}")),
             failed = first_failure(&mut self.tasks) => Err(failed),
         };
-        self.stop().await?;
-        ended.or_exit(Exit::Software)
+        let stopped = self.stop().await;
+        // Why it ended is the news; that it did not end well follows from it.
+        ended.map_err(|error| Failure::new(exit_of(&error), error))?;
+        stopped
     }
 
     /// Stops the doors, commits what is in flight, closes the data folder.
@@ -145,7 +159,9 @@ impl Serving {
                     tracing::warn!(%error, "a part ended badly");
                 }
             }
-            let _status = self.worker.wait().await;
+            if let Some(worker) = &mut self.worker {
+                let _status = worker.wait().await;
+            }
         })
         .await;
         if drained.is_err() {
@@ -171,6 +187,44 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
         .or_exit(Exit::Unavailable)
 }
 
+/// Waits for the worker's end; for ever where there is none.
+async fn ended(worker: &mut Option<Child>) -> std::io::Result<std::process::ExitStatus> {
+    match worker {
+        Some(worker) => worker.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The exit code that a failed part asks for.
+fn exit_of(error: &anyhow::Error) -> Exit {
+    for cause in error.chain() {
+        if let Some(error) = cause.downcast_ref::<FoldError>() {
+            return match error {
+                FoldError::Log(error) => super::log_exit(error),
+                _ => Exit::Io,
+            };
+        }
+        if let Some(error) = cause.downcast_ref::<LogError>() {
+            return super::log_exit(error);
+        }
+    }
+    Exit::Software
+}
+
+/// Waits until a process with the role ingest has made the tables.
+async fn wait_for_tables(data_dir: &Path) -> Result<(), Failure> {
+    let root = data_dir.join("tables");
+    let mut told = false;
+    while Snapshot::read(&root).or_exit(Exit::Io)?.is_none() {
+        if !told {
+            tracing::info!(folder = %root.display(), "waiting for a process with the role ingest to make the tables");
+            told = true;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Ok(())
+}
+
 async fn first_failure(tasks: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Error {
     loop {
         match tasks.join_next().await {
@@ -184,6 +238,9 @@ async fn first_failure(tasks: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Error
 
 /// Reads the feeds whose connectors watch, until `stop`.
 async fn watch(hub: &Hub, stop: &CancellationToken) -> anyhow::Result<()> {
+    if !hub.roles().connect {
+        return Ok(());
+    }
     let feeds: Vec<String> = hub
         .city()
         .feeds

@@ -3,6 +3,8 @@
 //! A commit comes when its time has come, when enough bytes wait, or when somebody asks. Until it is done the epochs lie in the outbox,
 //! so a crash costs nothing but the work.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use arrow::array::RecordBatch;
 use shiyu_log::Topic;
 use shiyu_log::table::{EpochMark, EpochRows, Snapshot, TableWriter};
@@ -23,6 +25,30 @@ pub enum Handed {
     Rows(Box<HandedRows>),
     /// Commit what came before; the answer is the snapshot that shows it.
     Flush(oneshot::Sender<Snapshot>),
+    /// From now on only this generation may write rows of a partition; the answer is how far each table has them.
+    TakeOver(TakeOver, oneshot::Sender<BTreeSet<u64>>),
+}
+
+/// A partition that changes its owner.
+#[derive(Debug, Clone)]
+pub struct TakeOver {
+    /// Name of the partition's state, e.g. `events-0`.
+    pub partition: String,
+    /// Life of the fold.
+    pub incarnation: u64,
+    /// Generation of the new owner.
+    pub generation: u64,
+    /// Tables its fold writes.
+    pub tables: &'static [&'static str],
+}
+
+/// Tables that the fold of a topic writes.
+pub fn tables_of(topic: Topic) -> &'static [&'static str] {
+    match topic {
+        Topic::Rejections => &["rejections"],
+        Topic::Scores => &["scores"],
+        _ => &["events", "case_changes", "cell_changes"],
+    }
 }
 
 /// Rows of one epoch of one partition.
@@ -34,6 +60,10 @@ pub struct HandedRows {
     pub partition: u32,
     /// Life of the fold.
     pub incarnation: u64,
+    /// Generation of the partition's owner; 0 where partitions have no owners.
+    pub generation: u64,
+    /// Takes the epoch out of the outbox.
+    pub trimmer: OutboxTrimmer,
     /// Epoch.
     pub epoch: u64,
     /// Rows by table.
@@ -57,7 +87,6 @@ pub fn budget_total(bytes_max: usize) -> usize {
 #[derive(Debug)]
 pub struct Flusher {
     tables: TableWriter,
-    trimmers: Vec<OutboxTrimmer>,
     options: FoldOptions,
     waiting: Vec<HandedRows>,
     waiting_units: usize,
@@ -66,10 +95,9 @@ pub struct Flusher {
 
 impl Flusher {
     /// Nothing waits yet.
-    pub fn new(tables: TableWriter, trimmers: Vec<OutboxTrimmer>, options: FoldOptions) -> Self {
+    pub fn new(tables: TableWriter, options: FoldOptions) -> Self {
         Self {
             tables,
-            trimmers,
             options,
             waiting: Vec::new(),
             waiting_units: 0,
@@ -95,6 +123,21 @@ impl Flusher {
                     self.commit().await?;
                     // Whoever asked may have gone: nothing is lost by that.
                     drop(answer.send(self.tables.snapshot().clone()));
+                }
+                Some(Handed::TakeOver(takeover, answer)) => {
+                    // What waits may be of the owner before, in this process: it goes first.
+                    self.commit().await?;
+                    let TakeOver {
+                        partition,
+                        incarnation,
+                        generation,
+                        tables,
+                    } = takeover;
+                    let applied = self
+                        .tables
+                        .take_over(&partition, incarnation, generation, tables)
+                        .await?;
+                    drop(answer.send(applied));
                 }
                 None => return self.commit().await,
             }
@@ -123,11 +166,16 @@ impl Flusher {
         let mut permits = Vec::with_capacity(self.waiting.len());
         let mut epochs = Vec::with_capacity(self.waiting.len());
         let mut rows = Vec::with_capacity(self.waiting.len());
+        let mut generations = BTreeMap::new();
         for handed in self.waiting.drain(..) {
-            epochs.push((handed.topic, handed.partition, handed.epoch));
+            epochs.push((handed.trimmer, handed.epoch));
             permits.push(handed.permit);
+            let partition = state_name(handed.topic, handed.partition);
+            if handed.generation > 0 {
+                generations.insert(partition.clone(), handed.generation);
+            }
             let mark = EpochMark {
-                partition: state_name(handed.topic, handed.partition),
+                partition,
                 incarnation: handed.incarnation,
                 epoch: handed.epoch,
             };
@@ -136,22 +184,36 @@ impl Flusher {
                 rows: handed.tables,
             });
         }
-        self.tables.commit(&rows).await?;
+        if generations.is_empty() {
+            self.tables.commit(&rows).await?;
+        } else {
+            let lost = self.tables.commit_owned(&rows, &generations).await?;
+            if !lost.is_empty() {
+                tracing::warn!(partitions = ?lost, "another process owns partitions; their rows are not ours to write");
+                // They stay in the outbox: the tables do not have them from us.
+                epochs.retain(|(trimmer, _): &(OutboxTrimmer, u64)| {
+                    let (topic, number) = trimmer.partition();
+                    !lost.contains(&state_name(topic, number))
+                });
+            }
+        }
         drop(rows);
         drop(permits);
         metrics::histogram!("shiyu_fold_flush_seconds").record(begun.elapsed().as_secs_f64());
         metrics::counter!("shiyu_fold_flushed_epochs").increment(epochs.len() as u64);
+        epochs.sort_by_key(|(trimmer, epoch)| (trimmer.partition(), *epoch));
         self.trim(epochs).await
     }
 
-    async fn trim(&self, epochs: Vec<(Topic, u32, u64)>) -> Result<(), FoldError> {
-        let trimmers = self.trimmers.clone();
+    async fn trim(&self, epochs: Vec<(OutboxTrimmer, u64)>) -> Result<(), FoldError> {
         tokio::task::spawn_blocking(move || {
-            for trimmer in &trimmers {
-                let own = epochs
-                    .iter()
-                    .filter(|(topic, partition, _)| trimmer.is_of(*topic, *partition));
-                trimmer.trim(own.map(|(_, _, epoch)| *epoch))?;
+            let mut epochs = epochs.into_iter().peekable();
+            while let Some((trimmer, epoch)) = epochs.next() {
+                let mut own = vec![epoch];
+                while let Some((_, epoch)) = epochs.next_if(|(next, _)| next.partition() == trimmer.partition()) {
+                    own.push(epoch);
+                }
+                trimmer.trim(own.into_iter())?;
             }
             Ok(())
         })

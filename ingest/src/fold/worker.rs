@@ -60,7 +60,8 @@ impl Worker {
                 }
                 begun = Instant::now();
             }
-            let values = backlog.take(self.options.epoch_records, self.options.epoch_bytes);
+            let records_max = partition.records_max(self.options.epoch_records);
+            let values = backlog.take(records_max, self.options.epoch_bytes);
             if values.is_empty() {
                 continue;
             }
@@ -84,9 +85,9 @@ impl Worker {
     async fn deliver(&self, partition: &mut Partition, mut epoch: Epoch) -> Result<(), FoldError> {
         if let Some(cells) = &epoch.record.cells {
             if !epoch.cells_appended {
-                self.append_cells(cells).await?;
+                let offset = self.append_cells(cells, partition.generation()).await?;
+                partition.note_cells_appended(epoch.number, offset);
             }
-            partition.note_cells_appended(epoch.number);
         }
         let units = budget_units(&epoch.tables, self.options.unflushed_bytes_max);
         let permit = self
@@ -99,6 +100,8 @@ impl Worker {
             topic: partition.topic(),
             partition: partition.number(),
             incarnation: partition.incarnation(),
+            generation: partition.generation(),
+            trimmer: partition.trimmer(),
             epoch: epoch.number,
             tables: std::mem::take(&mut epoch.tables),
             permit,
@@ -111,11 +114,13 @@ impl Worker {
         Ok(())
     }
 
-    async fn append_cells(&self, cells: &v1::CellChanges) -> Result<(), FoldError> {
+    /// Appends changes of counts under the owner's generation; returns the offset behind them.
+    async fn append_cells(&self, cells: &v1::CellChanges, generation: u64) -> Result<u64, FoldError> {
+        let mut cells = cells.clone();
+        cells.generation = generation;
         let mut records = Records::new();
-        records.push_message(&cells.partition.to_be_bytes(), cells);
-        self.log.append(Topic::Cells, 0, records).await?;
-        Ok(())
+        records.push_message(&cells.partition.to_be_bytes(), &cells);
+        Ok(self.log.append(Topic::Cells, 0, records).await?.next_offset)
     }
 
     /// Makes a committed epoch's rows again and delivers them again.

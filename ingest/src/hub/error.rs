@@ -21,6 +21,12 @@ pub enum HubError {
     /// A mapping of the city folder cannot be planned.
     #[error("{0}")]
     City(CityErrors),
+    /// Another process does this.
+    #[error("cannot take records: this process runs without the role {role}; ask one that has it")]
+    NotHere {
+        /// The role.
+        role: &'static str,
+    },
     /// No feed of that name.
     #[error("cannot find feed \"{feed}\"; there are: {known}")]
     UnknownFeed {

@@ -26,15 +26,26 @@ pub fn sealer(data_dir: &Path) -> Result<Arc<dyn Sealer>, HubError> {
                 .map_err(|_unspecified| std::io::Error::other("no random bytes"))
                 .map_err(failed("make"))?;
             fs::create_dir_all(data_dir.join("keys")).map_err(failed("make"))?;
+            // Beside its place first, then linked: two processes that make it at once take the same one.
+            let beside = path.with_extension(std::process::id().to_string());
             let mut file = fs::OpenOptions::new()
                 .write(true)
-                .create_new(true)
+                .create(true)
+                .truncate(true)
                 .mode(0o600)
-                .open(&path)
+                .open(&beside)
                 .map_err(failed("make"))?;
             file.write_all(&bytes)
                 .and_then(|()| file.sync_all())
                 .map_err(failed("write"))?;
+            let linked = fs::hard_link(&beside, &path);
+            fs::remove_file(&beside).map_err(failed("make"))?;
+            match linked {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                    bytes = fs::read(&path).map_err(failed("read"))?;
+                }
+                other => other.map_err(failed("make"))?,
+            }
             bytes
         }
         Err(source) => return Err(failed("read")(source)),

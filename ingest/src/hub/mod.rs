@@ -2,10 +2,12 @@
 //!
 //! In reading order:
 //! - [`clock`]: the wall clock, read once, here
+//! - [`ground`]: which log a hub stands on
 //! - [`balance`]: every record read has one outcome
 //! - [`pipeline`]: deliveries of one feed into the log, and their outcomes back
 //! - [`push`]: pushed JSON as a delivery
 //! - [`positions`]: how far each source has been read
+//! - `share`: partitions of the fold that processes take over from one another
 //! - [`key`]: the key that seals originals of rejected records
 //! - [`service`]: gRPC `IntakeService` over all this
 //!
@@ -14,11 +16,13 @@
 pub mod balance;
 pub mod clock;
 pub mod error;
+pub mod ground;
 pub mod key;
 pub mod pipeline;
 pub mod positions;
 pub mod push;
 pub mod service;
+mod share;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,11 +30,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shiyu_connectors::OpenContext;
-use shiyu_log::EventLog;
-use shiyu_log::local::{LocalLog, LocalLogOptions};
 use shiyu_log::lock::DataFolder;
 use shiyu_log::state::StateStore;
 use shiyu_log::table::{Snapshot, TableWriter};
+use shiyu_log::{EventLog, Topic};
 use shiyu_schemas::city::City;
 use shiyu_schemas::table::STORED;
 use shiyu_schemas::v1;
@@ -40,11 +43,34 @@ use tokio_util::sync::CancellationToken;
 pub use balance::FeedBalance;
 pub use clock::{Clock, SystemClock};
 pub use error::HubError;
+pub use ground::LogChoice;
 
 use crate::door::Door;
 use crate::fold::{Fold, FoldHandle, FoldOptions};
+use ground::Ground;
 use pipeline::{Pipeline, Progress};
 use positions::Positions;
+use share::Keeping;
+
+/// What a process does of a city's work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    /// Takes records, and puts them into the log.
+    pub connect: bool,
+    /// Folds the log into the tables.
+    pub ingest: bool,
+    /// Answers questions and scores.
+    pub query: bool,
+}
+
+impl Roles {
+    /// Everything.
+    pub const ALL: Self = Self {
+        connect: true,
+        ingest: true,
+        query: true,
+    };
+}
 
 /// Settings of a hub.
 #[derive(Debug)]
@@ -57,7 +83,13 @@ pub struct HubOptions {
     pub city_folder: PathBuf,
     /// Values of `${NAME}` in connectors' settings.
     pub variables: BTreeMap<String, String>,
-    /// Partitions of a new log; an old one keeps its own.
+    /// Where the log is.
+    pub log: LogChoice,
+    /// What this process does.
+    pub roles: Roles,
+    /// Folder that all processes of a city read and write: tables, snapshots of the fold's state, keys. None: this is the only process.
+    pub shared: Option<PathBuf>,
+    /// Partitions of a new embedded log; an old one keeps its own.
     pub partitions: u32,
     /// How often tables are committed.
     pub flush_interval: Duration,
@@ -69,8 +101,9 @@ pub struct HubOptions {
 #[derive(Debug)]
 pub struct Hub {
     options: HubOptions,
-    log: Arc<LocalLog>,
-    fold: FoldHandle,
+    log: Arc<dyn EventLog>,
+    fold: Arc<FoldHandle>,
+    keeping: Keeping,
     doors: BTreeMap<String, Arc<Door>>,
     positions: Mutex<Positions>,
     /// The lock on the folder is held as long as this lives.
@@ -80,41 +113,38 @@ pub struct Hub {
 impl Hub {
     /// Opens the data folder (or makes it), starts the fold.
     pub async fn open(options: HubOptions) -> Result<Self, HubError> {
-        let folder = DataFolder::open(&options.data_dir, &options.city.config.city, options.partitions)?;
-        let sealer = key::sealer(&options.data_dir)?;
-        let doors = options
-            .city
-            .feeds
-            .iter()
-            .map(|feed| {
-                let door = Door::compile(feed, &options.city, sealer.clone()).map_err(HubError::City)?;
-                Ok((feed.manifest.feed.clone(), Arc::new(door)))
-            })
-            .collect::<Result<_, HubError>>()?;
-        let log = Arc::new(LocalLog::open(
-            &options.data_dir.join("log"),
-            Arc::new(shiyu_log::vfs::RealVfs),
-            LocalLogOptions {
-                events_partitions: folder.partitions(),
-                ..LocalLogOptions::default()
-            },
-        )?);
-        let state = StateStore::open(&options.data_dir.join("state"))?;
-        let tables = TableWriter::open(&options.data_dir.join("tables"), STORED).await?;
-        let fold_options = FoldOptions {
-            flush_interval: options.flush_interval,
-            ..FoldOptions::default()
+        let city = &options.city.config.city;
+        let mut folder = DataFolder::open(&options.data_dir, city, options.partitions)?;
+        if let Some(shared) = &options.shared {
+            ground::share_tables(&options.data_dir, shared)?;
+        }
+        let doors = if options.roles.connect {
+            doors_of(&options)?
+        } else {
+            BTreeMap::new()
         };
-        let fold = Fold::start(log.clone() as Arc<dyn EventLog>, state, tables, fold_options).await?;
-        let positions = Mutex::new(Positions::read(log.as_ref()).await?);
+        let ground = options.log.open(&options.data_dir, city, &mut folder).await?;
+        let log = ground.log();
+        let (fold, keeping) = fold_of(&options, &ground).await?;
+        let positions = if options.roles.connect {
+            Positions::read(log.as_ref()).await?
+        } else {
+            Positions::default()
+        };
         Ok(Self {
             options,
             log,
             fold,
+            keeping,
             doors,
-            positions,
+            positions: Mutex::new(positions),
             folder,
         })
+    }
+
+    /// What this process does.
+    pub fn roles(&self) -> Roles {
+        self.options.roles
     }
 
     /// The log.
@@ -153,6 +183,7 @@ impl Hub {
         stop: &CancellationToken,
         progress: &Progress,
     ) -> Result<BTreeMap<String, FeedBalance>, HubError> {
+        self.takes_records()?;
         let wanted = self.wanted(feeds)?;
         let mut balances = BTreeMap::new();
         if watch {
@@ -169,6 +200,14 @@ impl Hub {
             }
         }
         Ok(balances)
+    }
+
+    fn takes_records(&self) -> Result<(), HubError> {
+        if self.options.roles.connect {
+            Ok(())
+        } else {
+            Err(HubError::NotHere { role: "connect" })
+        }
     }
 
     fn wanted(&self, feeds: &[String]) -> Result<Vec<String>, HubError> {
@@ -226,12 +265,14 @@ impl Hub {
             door,
             log: self.log.as_ref(),
             fold: &self.fold,
+            shared: self.options.shared.is_some() || !self.options.roles.ingest,
             clock: self.options.clock.as_ref(),
         }
     }
 
     /// Takes pushed records; the receipts are in the records' order.
     pub async fn push(&self, request: &v1::PushRequest) -> Result<Vec<v1::Receipt>, HubError> {
+        self.takes_records()?;
         let Some((name, door)) = self.doors.get_key_value(&request.feed) else {
             let known = self.doors.keys().cloned().collect::<Vec<_>>().join(", ");
             return Err(HubError::UnknownFeed {
@@ -257,9 +298,52 @@ impl Hub {
     /// Stops the fold behind what it has read, commits the tables, closes the log.
     pub async fn close(self) -> Result<(), HubError> {
         self.fold.flush().await?;
+        self.keeping.end().await;
         self.fold.shutdown().await?;
         self.log.close();
         drop(self.folder);
         Ok(())
     }
+}
+
+fn doors_of(options: &HubOptions) -> Result<BTreeMap<String, Arc<Door>>, HubError> {
+    let sealer = key::sealer(options.shared.as_ref().unwrap_or(&options.data_dir))?;
+    let doors = options.city.feeds.iter().map(|feed| {
+        let door = Door::compile(feed, &options.city, sealer.clone()).map_err(HubError::City)?;
+        Ok((feed.manifest.feed.clone(), Arc::new(door)))
+    });
+    doors.collect()
+}
+
+/// Starts the fold, of all partitions, or of those that the group of processes gives to this one.
+async fn fold_of(options: &HubOptions, ground: &Ground) -> Result<(Arc<FoldHandle>, Keeping), HubError> {
+    let fold_options = FoldOptions {
+        flush_interval: options.flush_interval,
+        ..FoldOptions::default()
+    };
+    let log = ground.log();
+    if !options.roles.ingest {
+        return Ok((Arc::new(Fold::elsewhere(log, fold_options)), Keeping::default()));
+    }
+    let state = StateStore::open(&options.data_dir.join("state"))?;
+    let tables = options.data_dir.join("tables");
+    let Ground::Kafka(kafka) = ground else {
+        let tables = TableWriter::open(&tables, STORED).await?;
+        let fold = Fold::start(log, state, tables, fold_options).await?;
+        return Ok((Arc::new(fold), Keeping::default()));
+    };
+    let tables = TableWriter::open_shared(&tables, STORED).await?;
+    let fold = Arc::new(Fold::idle(log.clone(), tables, fold_options));
+    let (_, cells_end) = log.range(Topic::Cells, 0);
+    let keeper = share::Keeper {
+        log,
+        fold: fold.clone(),
+        state,
+        snapshots: options.shared.as_ref().unwrap_or(&options.data_dir).join("snapshots"),
+        shared: options.shared.is_some(),
+        generations: Arc::default(),
+        watched: Arc::new(tokio::sync::watch::Sender::new(cells_end)),
+    };
+    let keeping = keeper.start(kafka).await?;
+    Ok((fold, keeping))
 }

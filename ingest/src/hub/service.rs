@@ -99,7 +99,7 @@ impl Hub {
 fn status_of(error: &HubError) -> Status {
     match error {
         HubError::UnknownFeed { .. } | HubError::Connector(_) => Status::invalid_argument(error.to_string()),
-        HubError::City(_) => Status::failed_precondition(error.to_string()),
+        HubError::City(_) | HubError::NotHere { .. } => Status::failed_precondition(error.to_string()),
         other => {
             tracing::error!(error = %other, "failed to take records");
             Status::unavailable("failed to take the records; try again")

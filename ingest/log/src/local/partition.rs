@@ -233,10 +233,7 @@ impl Writer {
             });
             frame.write(offset, &mut bytes);
             let next_offset = offset + u64::from(frame.records());
-            appended.push(Appended {
-                first_offset: offset,
-                next_offset,
-            });
+            appended.push(Appended::contiguous(offset, next_offset));
             offset = next_offset;
         }
         self.file.append(&bytes).map_err(failed("write"))?;

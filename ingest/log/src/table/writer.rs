@@ -15,6 +15,7 @@ use object_store::ObjectStoreExt as _;
 use shiyu_schemas::table::{ColumnType, TableShape};
 
 use super::file::{self, TableFile};
+use super::owned::turn;
 use super::snapshot::Snapshot;
 use super::store::SyncedFileSystem;
 use crate::LogError;
@@ -44,15 +45,15 @@ pub struct EpochRows {
 }
 
 #[derive(Debug)]
-struct Table {
-    shape: &'static TableShape,
-    delta: DeltaTable,
-    /// Newest epoch per `<partition>/<incarnation>`.
-    applied: BTreeMap<String, u64>,
+pub(super) struct Table {
+    pub(super) shape: &'static TableShape,
+    pub(super) delta: DeltaTable,
+    /// Newest epoch per `<partition>/<incarnation>`, and generation per `owner/<partition>`.
+    pub(super) applied: BTreeMap<String, u64>,
     files: u64,
 }
 
-/// The one writer of all tables.
+/// The writer of all tables: the only one, or one of several that own different partitions (`owned`).
 #[derive(Debug)]
 pub struct TableWriter {
     root: PathBuf,
@@ -66,6 +67,15 @@ pub struct TableWriter {
 impl TableWriter {
     /// Opens the tables below `root`, makes those that are missing, takes the writer's lock.
     pub async fn open(root: &Path, shapes: &[&'static TableShape]) -> Result<Self, LogError> {
+        Self::open_as(root, shapes, false).await
+    }
+
+    /// The same, beside other processes that open the tables so; each writes the partitions it has taken over.
+    pub async fn open_shared(root: &Path, shapes: &[&'static TableShape]) -> Result<Self, LogError> {
+        Self::open_as(root, shapes, true).await
+    }
+
+    async fn open_as(root: &Path, shapes: &[&'static TableShape], shared: bool) -> Result<Self, LogError> {
         let io = |action: &'static str| {
             move |source| LogError::Io {
                 action,
@@ -76,7 +86,12 @@ impl TableWriter {
         fs::create_dir_all(root).map_err(io("make"))?;
         let root = root.canonicalize().map_err(io("open"))?;
         let lock = File::create(root.join("WRITER")).map_err(io("lock"))?;
-        match lock.try_lock() {
+        let locked = if shared {
+            lock.try_lock_shared()
+        } else {
+            lock.try_lock()
+        };
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(LogError::Locked {
@@ -86,6 +101,7 @@ impl TableWriter {
             }
             Err(TryLockError::Error(source)) => return Err(io("lock")(source)),
         }
+        let _turn = if shared { turn(&root).await? } else { None };
         let store = Arc::new(SyncedFileSystem::default());
         let mut tables = Vec::with_capacity(shapes.len());
         for shape in shapes {
@@ -130,6 +146,20 @@ impl TableWriter {
         Ok(self.snapshot.clone())
     }
 
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn tables_and_store(&mut self) -> (&mut [Table], &SyncedFileSystem) {
+        (&mut self.tables, &self.store)
+    }
+
+    pub(super) fn publish_as(&mut self, snapshot: Snapshot) -> Result<(), LogError> {
+        self.snapshot = snapshot;
+        self.snapshot.format = SNAPSHOT_FORMAT;
+        self.snapshot.write(&self.root)
+    }
+
     fn publish(&mut self, newest: BTreeMap<String, u64>) -> Result<(), LogError> {
         self.snapshot.format = SNAPSHOT_FORMAT;
         self.snapshot.epochs.extend(newest);
@@ -142,7 +172,7 @@ impl TableWriter {
     }
 }
 
-fn application(partition: &str, incarnation: u64) -> String {
+pub(super) fn application(partition: &str, incarnation: u64) -> String {
     format!("{partition}/{incarnation:016x}")
 }
 
@@ -175,6 +205,21 @@ impl Table {
     }
 
     async fn commit(&mut self, epochs: &[EpochRows], store: &SyncedFileSystem) -> Result<(), LogError> {
+        let (batches, newest) = self.fresh_rows(epochs);
+        if batches.is_empty() {
+            return Ok(());
+        }
+        let adds = self.write_files(batches, store).await?;
+        self.try_commit(adds, newest, Vec::new())
+            .await
+            .map_err(|error| table_error("commit to", self.shape, error))
+    }
+
+    /// Rows of this table in epochs it does not have, and the newest of these epochs per `<partition>/<incarnation>`.
+    pub(super) fn fresh_rows<'a>(
+        &self,
+        epochs: impl IntoIterator<Item = &'a EpochRows>,
+    ) -> (Vec<RecordBatch>, BTreeMap<String, u64>) {
         let mut batches = Vec::new();
         let mut newest: BTreeMap<String, u64> = BTreeMap::new();
         for EpochRows { mark, rows } in epochs {
@@ -197,14 +242,22 @@ impl Table {
                 *epoch = mark.epoch.max(*epoch);
             }
         }
-        if batches.is_empty() {
-            return Ok(());
-        }
-        let adds = self.write_files(batches, store).await?;
-        let transactions = newest
-            .iter()
-            .map(|(application, &epoch)| Transaction::new(format!("{}/{application}", self.shape.name), epoch as i64))
-            .collect();
+        (batches, newest)
+    }
+
+    /// One commit of files that are written, of the epochs they hold, and of other transactions.
+    pub(super) async fn try_commit(
+        &mut self,
+        adds: Vec<Action>,
+        newest: BTreeMap<String, u64>,
+        others: Vec<Transaction>,
+    ) -> Result<(), deltalake::DeltaTableError> {
+        let mut transactions = others;
+        transactions.extend(
+            newest.iter().map(|(application, &epoch)| {
+                Transaction::new(format!("{}/{application}", self.shape.name), epoch as i64)
+            }),
+        );
         let properties = CommitProperties::default()
             .with_application_transactions(transactions)
             .with_create_checkpoint(false)
@@ -214,24 +267,20 @@ impl Table {
             partition_by: self.shape.partition_by.map(|column| vec![column.to_owned()]),
             predicate: None,
         };
-        let failed = |error| table_error("commit to", self.shape, error);
-        let state = self.delta.snapshot().map_err(failed)?;
+        let state = self.delta.snapshot()?;
         let finalized = CommitBuilder::from(properties)
             .with_actions(adds)
             .build(Some(state), self.delta.log_store(), operation)
-            .await
-            .map_err(failed)?;
+            .await?;
         self.delta.state = Some(finalized.snapshot());
         self.applied.extend(newest);
         if finalized.version() % CHECKPOINT_COMMITS == 0 {
-            deltalake::checkpoints::create_checkpoint(&self.delta, None)
-                .await
-                .map_err(failed)?;
+            deltalake::checkpoints::create_checkpoint(&self.delta, None).await?;
         }
         Ok(())
     }
 
-    async fn write_files(
+    pub(super) async fn write_files(
         &mut self,
         batches: Vec<RecordBatch>,
         store: &SyncedFileSystem,
@@ -326,25 +375,35 @@ async fn applied_epochs(shape: &TableShape, delta: &DeltaTable) -> Result<BTreeM
         let Some(bytes) = store.read_commit_entry(version).await.map_err(failed)? else {
             continue;
         };
-        for line in bytes
-            .split(|&byte| byte == b'\n')
-            .filter(|line| line.starts_with(b"{\"txn\""))
-        {
-            let action: serde_json::Value =
-                serde_json::from_slice(line).map_err(|error| table_error("read the epochs of", shape, error))?;
-            let transaction = &action["txn"];
-            if let (Some(id), Some(epoch)) = (transaction["appId"].as_str(), transaction["version"].as_u64())
-                && let Some((_, application)) = id.split_once('/')
-            {
-                let newest = applied.entry(application.to_owned()).or_insert(0);
-                *newest = epoch.max(*newest);
-            }
-        }
+        note_transactions(shape, &bytes, &mut applied)?;
     }
     Ok(applied)
 }
 
-fn table_error(
+/// Notes the epochs and owners of one commit.
+pub(super) fn note_transactions(
+    shape: &TableShape,
+    bytes: &[u8],
+    applied: &mut BTreeMap<String, u64>,
+) -> Result<(), LogError> {
+    for line in bytes
+        .split(|&byte| byte == b'\n')
+        .filter(|line| line.starts_with(b"{\"txn\""))
+    {
+        let action: serde_json::Value =
+            serde_json::from_slice(line).map_err(|error| table_error("read the epochs of", shape, error))?;
+        let transaction = &action["txn"];
+        if let (Some(id), Some(epoch)) = (transaction["appId"].as_str(), transaction["version"].as_u64())
+            && let Some((_, application)) = id.split_once('/')
+        {
+            let newest = applied.entry(application.to_owned()).or_insert(0);
+            *newest = epoch.max(*newest);
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn table_error(
     action: &'static str,
     shape: &TableShape,
     error: impl std::error::Error + Send + Sync + 'static,
@@ -357,7 +416,7 @@ fn table_error(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray};
     use shiyu_schemas::table::REJECTIONS;
@@ -379,7 +438,7 @@ mod tests {
         RecordBatch::try_new(REJECTIONS.schema(), columns).unwrap()
     }
 
-    fn epoch(number: u64, source: &str) -> EpochRows {
+    pub(in crate::table) fn epoch(number: u64, source: &str) -> EpochRows {
         let mark = EpochMark {
             partition: "rejections-0".to_owned(),
             incarnation: 7,
@@ -391,7 +450,7 @@ mod tests {
         }
     }
 
-    async fn sources(root: &Path) -> usize {
+    pub(in crate::table) async fn sources(root: &Path) -> usize {
         let url = deltalake::ensure_table_uri(root.join("rejections").to_string_lossy()).unwrap();
         let table = deltalake::open_table(url).await.unwrap();
         let files: Vec<_> = table.get_file_uris().unwrap().collect();
