@@ -133,8 +133,7 @@ pub(super) fn producer(settings: &KafkaSettings) -> Result<ClientConfig, LogErro
     config
         .set("enable.idempotence", "true")
         .set("acks", "all")
-        .set("compression.codec", "zstd")
-        .set("compression.level", "1")
+        .set("compression.codec", "lz4")
         .set("linger.ms", "2")
         .set("batch.size", (2 << 20).to_string())
         .set("batch.num.messages", "65536")
