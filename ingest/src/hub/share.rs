@@ -323,15 +323,12 @@ impl Keeper {
     async fn open(&self, topic: Topic, number: u32, incarnation: u64, source: Source) -> Result<Partition, FoldError> {
         let (log, store, name) = (self.log.clone(), self.state.clone(), state_name(topic, number));
         tokio::task::spawn_blocking(move || {
-            let (state, told) = match &from {
-                Source::Own => (store.partition(&name)?, "its own state"),
-                Source::Snapshot(path) => (refilled(&store, &name, Some(path))?, "a snapshot"),
-                Source::Log => (refilled(&store, &name, None)?, "the log"),
+            let state = match &source {
+                Source::Own => store.partition(&name)?,
+                Source::Snapshot(path) => refilled(&store, &name, Some(path))?,
+                Source::Log => refilled(&store, &name, None)?,
             };
-            Ok((
-                Partition::open_as(log.as_ref(), state, topic, number, incarnation)?,
-                told,
-            ))
+            Partition::open_as(log.as_ref(), state, topic, number, incarnation)
         })
         .await?
     }

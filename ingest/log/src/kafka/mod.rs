@@ -265,7 +265,7 @@ impl Inner {
         let mut bytes = size_of(&batches[0]);
         while bytes < max_bytes && reader.next_offset() < end {
             match tokio::time::timeout(MORE_WAIT, reader.look(lane)).await {
-                Ok(Ok(Step::Record(_))) => {}
+                Ok(Ok(Step::Record)) => {}
                 Ok(Ok(Step::OutOfRange)) => {
                     let offset = reader.next_offset();
                     reader.seek(lane, offset)?;
@@ -287,7 +287,7 @@ impl Inner {
     async fn until_record(&self, lane: &Lane, reader: &mut reader::Reader) -> Result<(), LogError> {
         loop {
             match self.or_closed(reader.look(lane)).await?? {
-                Step::Record(_) => return Ok(()),
+                Step::Record => return Ok(()),
                 Step::End => {}
                 Step::OutOfRange => {
                     let (start, end) = self.ask_range(lane).await?;

@@ -22,7 +22,7 @@ const IDLE_MAX: usize = 2;
 #[derive(Debug)]
 pub(super) enum Step {
     /// The record at the reader's offset.
-    Record(Bytes),
+    Record,
     /// There is none yet.
     End,
     /// The brokers do not have this offset.
@@ -79,8 +79,8 @@ impl Reader {
 
     /// Waits for the next record without taking it, or for the end. Cancel-safe.
     pub(super) async fn look(&mut self, lane: &Lane) -> Result<Step, LogError> {
-        if let Some(value) = &self.looked_at {
-            return Ok(Step::Record(value.clone()));
+        if self.looked_at.is_some() {
+            return Ok(Step::Record);
         }
         loop {
             let message = match self.consumer.recv().await {
@@ -103,9 +103,8 @@ impl Reader {
                 );
                 return Ok(Step::OutOfRange);
             }
-            let value = Bytes::copy_from_slice(message.payload().unwrap_or_default());
-            self.looked_at = Some(value.clone());
-            return Ok(Step::Record(value));
+            self.looked_at = Some(Bytes::copy_from_slice(message.payload().unwrap_or_default()));
+            return Ok(Step::Record);
         }
     }
 
@@ -124,7 +123,7 @@ impl Reader {
         while gathered.len() < max_bytes {
             if self.looked_at.is_none() {
                 match self.look(lane).now_or_never() {
-                    Some(Ok(Step::Record(_))) => {}
+                    Some(Ok(Step::Record)) => {}
                     Some(Err(error)) if ends.is_empty() => return Err(error),
                     Some(Ok(Step::OutOfRange)) => {
                         // Told once: after a seek it is told again, to whoever reads on.
