@@ -2,8 +2,8 @@
 # Real Apache Kafka as the log. First a city loaded through it: its tables must say what those over the embedded log say. Then the lab
 # (tests/kafka/lab.py): brokers killed, stopped and cut off, ingest processes killed and added, under steady pushes.
 #
-# Arguments go to the lab, e.g. the long form of one hour:
-#   tests/checks/kafka.sh --rate 2000 --kills 20 --stops 10 --stop-seconds 30 --cuts 10 --cut-seconds 10 --moves 10 --move-seconds 20
+# Arguments go to the lab, e.g. the long form of about half an hour:
+#   tests/checks/kafka.sh --rate 2000 --kills 20 --stops 10 --stop-seconds 30 --cuts 10 --cut-seconds 10 --moves 15 --freezes 5
 # Prints one JSON line per part. Skips loudly without java, mvn, python3, or where their packages cannot be had.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -11,9 +11,9 @@ for tool in java mvn python3; do
     command -v "$tool" >/dev/null || { echo "skipped: no $tool"; exit 0; }
 done
 venv="${XDG_CACHE_HOME:-$HOME/.cache}/shiyu/kafka-venv"
-if [ ! -e "$venv/complete" ]; then
-    { python3 -m venv "$venv" && "$venv/bin/pip" -q install -r tests/kafka/requirements.txt && touch "$venv/complete"; } >/dev/null 2>&1 ||
-        { echo "skipped: python3 cannot make a venv with grpcio, grpcio-tools and pyarrow"; exit 0; }
+if ! cmp -s tests/kafka/requirements.txt "$venv/complete"; then
+    { python3 -m venv "$venv" && "$venv/bin/pip" -q install -r tests/kafka/requirements.txt && cp tests/kafka/requirements.txt "$venv/complete"; } >/dev/null 2>&1 ||
+        { echo "skipped: python3 cannot make a venv with tests/kafka/requirements.txt"; exit 0; }
 fi
 shiyu="${CARGO_TARGET_DIR:-target}/debug/shiyu"
 work=$(mktemp -d)
