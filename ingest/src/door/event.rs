@@ -61,6 +61,7 @@ impl Door {
         &'a self,
         batch: &RecordBatch,
         source: &str,
+        latest_us: i64,
         marks: &mut Marks<'a>,
         counts: &mut BTreeMap<&'static str, u64>,
     ) -> Vec<v1::Event> {
@@ -75,7 +76,7 @@ impl Door {
             if marks.has(row) {
                 continue;
             }
-            match self.event(&columns, row, &mut flags) {
+            match self.event(&columns, row, latest_us, &mut flags) {
                 Ok(mut event) => {
                     let row = source_rows.at(row);
                     file.clone_into(&mut event.source);
@@ -153,6 +154,7 @@ impl Door {
         &'a self,
         columns: &Columns<'a>,
         row: usize,
+        latest_us: i64,
         flags: &mut Flags,
     ) -> Result<v1::Event, (RejectionCode, &'a str)> {
         let record_id = text_at(&columns.id, row).ok_or((RejectionCode::MissingId, "id"))?;
@@ -160,6 +162,7 @@ impl Door {
         let kind = kind_at(columns.kind.as_ref(), row)?;
         let origin = origin_at(&columns.origins, row, self.origin)?;
         let times = self.times(columns, row, flags)?;
+        self.check_future(&times, latest_us)?;
         let mut event = v1::Event {
             feed: self.feed.clone(),
             record_id,
@@ -178,6 +181,7 @@ impl Door {
                 .map_or_else(String::new, |key| self.identifier(key, flags)),
             source_occurred_at: owned(Some(&columns.occurred_at), row),
             revision: self.revision,
+            lateness_hours: self.lateness_hours,
             ..v1::Event::default()
         };
         times.put(&mut event);
@@ -241,6 +245,26 @@ impl Door {
             closed,
             due,
         })
+    }
+
+    /// A source's clock that runs years ahead would make its version the newest for ever.
+    fn check_future(&self, times: &Times, latest_us: i64) -> Result<(), (RejectionCode, &str)> {
+        let optional = self.mapping.optional_clocks.each_ref().map(Option::as_ref);
+        let [reported, updated, closed, _due] = optional;
+        let checked = [
+            (Some(times.occurred), Some(&self.mapping.occurred_at)),
+            (times.reported, reported),
+            (times.updated, updated),
+            (times.closed, closed),
+        ];
+        let late = checked.into_iter().find_map(|(reading, clock)| {
+            let is_late = reading.is_some_and(|reading| reading.at_us > latest_us);
+            clock.filter(|_| is_late)
+        });
+        match late {
+            Some(clock) => Err((RejectionCode::FutureTime, clock.text.field.as_str())),
+            None => Ok(()),
+        }
     }
 
     fn put_place<'a>(

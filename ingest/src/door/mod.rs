@@ -13,7 +13,7 @@
 //! - [`city`]: the door of a feed of a city folder
 //!
 //! One bad row never stops the others. Where a delivery is cut does not change what its rows become. What the door leaves to the
-//! pipeline, because it needs the clock: `received_at` and the refusal of times in the future.
+//! pipeline, because it needs the clock: `received_at`. How late a time may be it is told with each delivery.
 
 mod city;
 mod event;
@@ -32,7 +32,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, RecordBatch, StringArray};
+use arrow::array::{Array as _, AsArray as _, RecordBatch, StringArray};
 use arrow::array::{BooleanArray, new_null_array};
 use arrow::compute::{cast, filter_record_batch};
 use shiyu_connectors::Delivery;
@@ -47,6 +47,9 @@ pub use words::CategoryLookup;
 
 use mapping::Mapping;
 use rejection::Marks;
+
+/// Bytes of a row's texts, at most: a larger one is no record.
+const ROW_BYTES_MAX: usize = 1 << 20;
 
 /// What the door needs of a city to map one feed.
 pub struct DoorInputs<'a> {
@@ -91,6 +94,7 @@ pub struct Door {
     categories: Box<CategoryLookup>,
     layers: Vec<Arc<dyn AreaLookup>>,
     revision: u64,
+    lateness_hours: u32,
     sealer: Arc<dyn Sealer>,
 }
 
@@ -133,6 +137,7 @@ impl Door {
                 categories: inputs.categories,
                 layers: inputs.layers,
                 revision: inputs.revision,
+                lateness_hours: manifest.lateness_hours,
                 sealer,
             }),
             (mapping, ..) => {
@@ -142,8 +147,8 @@ impl Door {
         }
     }
 
-    /// Maps, locates, scrubs and checks one delivery.
-    pub fn process(&self, delivery: &Delivery) -> DoorOutput {
+    /// Maps, locates, scrubs and checks one delivery. No time may lie behind `latest_us`, microseconds since 1970 UTC, but for a due date.
+    pub fn process(&self, delivery: &Delivery, latest_us: i64) -> DoorOutput {
         let batch = self.conform(&delivery.batch);
         let rows = batch.num_rows();
         let mut output = DoorOutput {
@@ -155,7 +160,8 @@ impl Door {
         let kept_rows = kept.num_rows();
         output.excluded = (rows - kept_rows - refused.len()) as u64;
         let mut marks = Marks::new(kept_rows);
-        output.events = self.events(&kept, &delivery.source, &mut marks, &mut output.flags);
+        mark_large_rows(&kept, &mut marks);
+        output.events = self.events(&kept, &delivery.source, latest_us, &mut marks, &mut output.flags);
         output.rejections = self.rejections(delivery, &batch, &refused, &kept, &marks);
         output
     }
@@ -207,6 +213,25 @@ impl Door {
     }
 }
 
+/// Rows that are too large to be one record of a department.
+fn mark_large_rows(batch: &RecordBatch, marks: &mut Marks<'_>) {
+    let texts: Vec<&StringArray> = batch
+        .columns()
+        .iter()
+        .filter_map(|column| column.as_string_opt())
+        .collect();
+    let all: usize = texts.iter().map(|column| column.value_data().len()).sum();
+    if all <= ROW_BYTES_MAX {
+        return;
+    }
+    for row in 0..batch.num_rows() {
+        let bytes: i32 = texts.iter().map(|column| column.value_length(row)).sum();
+        if bytes as usize > ROW_BYTES_MAX {
+            marks.set(row, RejectionCode::TooLarge, "");
+        }
+    }
+}
+
 impl fmt::Debug for Door {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -248,6 +273,7 @@ fn message_of(code: RejectionCode, field: &str) -> String {
         }
         RejectionCode::ForbiddenField => format!("\"{field}\" is never admitted: leave it out"),
         RejectionCode::MalformedRow => "the row cannot be split into columns".to_owned(),
-        RejectionCode::TooLarge => "the row is larger than the feed's limit".to_owned(),
+        RejectionCode::PoisonCrash => "the record killed the process three times: report it".to_owned(),
+        RejectionCode::TooLarge => "the row is larger than 1 MiB: shorten its texts".to_owned(),
     }
 }

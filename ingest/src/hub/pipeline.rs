@@ -4,6 +4,7 @@
 //! speaks of exactly the records this run has read. Reading, the door and the log overlap; what waits is bounded.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use shiyu_connectors::{Delivery, Reader};
 use shiyu_log::event_log::partition_of;
@@ -18,6 +19,9 @@ use crate::fold::FoldHandle;
 
 /// Rows of a delivery, about.
 pub const BATCH_ROWS: usize = 16_384;
+/// How far a record's times may run ahead of the hub's clock: clocks of departments and of hubs are wrong by a day now and then, and a
+/// record must not be refused for that.
+const AHEAD_MAX: Duration = Duration::from_hours(48);
 /// Deliveries that may wait between two stages.
 const QUEUE: usize = 2;
 
@@ -30,7 +34,7 @@ pub(super) struct Pipeline<'a> {
     pub(super) door: &'a Arc<Door>,
     pub(super) log: &'a dyn EventLog,
     pub(super) fold: &'a FoldHandle,
-    pub(super) clock: &'a dyn Clock,
+    pub(super) clock: &'a Arc<dyn Clock>,
 }
 
 /// What a delivery became, and where it came from.
@@ -67,7 +71,12 @@ impl Pipeline<'_> {
         let (door_sender, mut door_receiver) = mpsc::channel(QUEUE);
         let (range_sender, range_receiver) = mpsc::channel(64);
         let reading = tokio::spawn(read_all(reader, read_sender));
-        let passing = tokio::spawn(pass_all(self.door.clone(), read_receiver, door_sender));
+        let passing = tokio::spawn(pass_all(
+            self.door.clone(),
+            self.clock.clone(),
+            read_receiver,
+            door_sender,
+        ));
         let appending = async {
             let mut balance = FeedBalance::default();
             while let Some(passed) = door_receiver.recv().await {
@@ -200,7 +209,8 @@ impl Pipeline<'_> {
     pub(super) async fn push(&self, delivery: Delivery, wait_settled: bool) -> Result<Vec<v1::Receipt>, HubError> {
         let rows = delivery.batch.num_rows() + delivery.malformed.len();
         let door = self.door.clone();
-        let mut output = tokio::task::spawn_blocking(move || door.process(&delivery)).await?;
+        let latest_us = latest_us(self.clock.as_ref());
+        let mut output = tokio::task::spawn_blocking(move || door.process(&delivery, latest_us)).await?;
         let mut receipts = vec![
             v1::Receipt {
                 outcome: v1::Outcome::Excluded.into(),
@@ -303,6 +313,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 async fn pass_all(
     door: Arc<Door>,
+    clock: Arc<dyn Clock>,
     mut receiver: mpsc::Receiver<Result<Delivery, String>>,
     sender: mpsc::Sender<Result<Passed, String>>,
 ) {
@@ -310,7 +321,8 @@ async fn pass_all(
         let passed = match delivery {
             Ok(delivery) => {
                 let door = door.clone();
-                let passing = tokio::task::spawn_blocking(move || pass(&door, delivery));
+                let latest_us = latest_us(clock.as_ref());
+                let passing = tokio::task::spawn_blocking(move || pass(&door, delivery, latest_us));
                 match passing.await {
                     Ok(passed) => Ok(passed),
                     Err(error) => Err(format!("cannot map a delivery: {error}")),
@@ -324,8 +336,13 @@ async fn pass_all(
     }
 }
 
-fn pass(door: &Door, delivery: Delivery) -> Passed {
-    let output = door.process(&delivery);
+/// The latest time a record may tell of.
+fn latest_us(clock: &dyn Clock) -> i64 {
+    clock.now_us().saturating_add(AHEAD_MAX.as_micros() as i64)
+}
+
+fn pass(door: &Door, delivery: Delivery, latest_us: i64) -> Passed {
+    let output = door.process(&delivery, latest_us);
     Passed {
         output,
         delivery: DeliveryInfo {

@@ -4,7 +4,7 @@
 //! next sync (group commit without a timer). Where the disk is full they are all told so, and the next ones are tried again. Any other
 //! failure is final: nothing is acknowledged any more, and the process is expected to end (exit 74).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 
@@ -84,6 +84,11 @@ impl Partition {
     /// `[start, end)` of what is durable.
     pub fn range(&self) -> (u64, u64) {
         self.durable.borrow().unwrap_or_else(|| self.segments.range())
+    }
+
+    /// Files of the partition and their bytes that are durable now, oldest first.
+    pub fn files(&self) -> Vec<(PathBuf, u64)> {
+        self.segments.files()
     }
 
     /// Waits until there is a record at or behind `offset`.

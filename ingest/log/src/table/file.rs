@@ -1,10 +1,10 @@
 //! Rows as Parquet files: one per value of the partition column, sorted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch, UInt32Array};
-use arrow::compute::{SortOptions, concat_batches, sort_to_indices, take_record_batch};
+use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch};
 use arrow::datatypes::{Date32Type, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::temporal_conversions::date32_to_datetime;
@@ -16,6 +16,12 @@ use shiyu_schemas::table::TableShape;
 
 /// Rows of a row group.
 const ROW_GROUP_ROWS: usize = 131_072;
+
+/// How every column of `sort_by` is sorted.
+pub const SORT: SortOptions = SortOptions {
+    descending: false,
+    nulls_first: true,
+};
 
 /// One Parquet file, in memory.
 #[derive(Debug)]
@@ -65,15 +71,18 @@ fn split(shape: &TableShape, all: &RecordBatch) -> Result<Vec<(Option<String>, R
 }
 
 fn sorted(shape: &TableShape, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let Some(column) = shape.sort_by else {
+    if shape.sort_by.is_empty() {
         return Ok(rows.clone());
-    };
-    let options = SortOptions {
-        descending: false,
-        nulls_first: true,
-    };
-    let order = sort_to_indices(rows.column(shape.index(column)), Some(options), None)?;
-    take_record_batch(rows, &order)
+    }
+    let columns: Vec<SortColumn> = shape
+        .sort_by
+        .iter()
+        .map(|column| SortColumn {
+            values: rows.column(shape.index(column)).clone(),
+            options: Some(SORT),
+        })
+        .collect();
+    take_record_batch(rows, &lexsort_to_indices(&columns, None)?)
 }
 
 /// Delta keeps the partition column in its log, not in the file.
@@ -88,18 +97,18 @@ fn without_partition(shape: &TableShape, rows: &RecordBatch) -> Result<RecordBat
 }
 
 fn parquet_bytes(rows: &RecordBatch) -> Result<Vec<u8>, ParquetError> {
+    let mut writer = writer(rows.schema_ref())?;
+    writer.write(rows)?;
+    writer.into_inner()
+}
+
+/// A writer of one of our files, in memory.
+pub fn writer(schema: &SchemaRef) -> Result<ArrowWriter<Vec<u8>>, ParquetError> {
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .build();
-    let schema: SchemaRef = Arc::new(
-        rows.schema()
-            .as_ref()
-            .clone()
-            .with_metadata(std::collections::HashMap::new()),
-    );
-    let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties))?;
-    writer.write(rows)?;
-    writer.into_inner()
+    let plain = schema.as_ref().clone().with_metadata(HashMap::new());
+    ArrowWriter::try_new(Vec::new(), Arc::new(plain), Some(properties))
 }
