@@ -67,6 +67,7 @@ impl Worker {
             if values.is_empty() {
                 continue;
             }
+            self.reject_poison(&partition, &values).await?;
             let (folded, epoch) = blocking(partition, move |partition| partition.fold(&values)).await?;
             partition = folded;
             self.report(&epoch, begun.elapsed());
@@ -81,6 +82,25 @@ impl Worker {
         self.log.wait_for(topic, number, offset).await?;
         tokio::time::sleep_until(earliest).await;
         Ok(self.log.read(topic, number, offset, self.options.read_bytes).await?)
+    }
+
+    /// A record that killed three processes is rejected, durably, before it is passed by.
+    async fn reject_poison(&self, partition: &Partition, values: &[Bytes]) -> Result<(), FoldError> {
+        let poison = self.options.poison.as_ref();
+        let Some(mut rejection) = poison.and_then(|poison| partition.poison(values, poison)) else {
+            return Ok(());
+        };
+        tracing::error!(
+            feed = rejection.feed,
+            source = rejection.source,
+            offset = rejection.source_row - 1,
+            "a record killed the process three times; it is rejected"
+        );
+        rejection.received_at_us = partition.watermark_us().max(0);
+        let mut records = Records::new();
+        records.push_message(rejection.feed.as_bytes(), &rejection);
+        self.log.append(Topic::Rejections, 0, records).await?;
+        Ok(())
     }
 
     /// The effects of a committed epoch, in the order that makes them repeatable.
