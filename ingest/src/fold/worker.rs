@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use shiyu_log::{EventLog, LogError, ReadBatch, Records, Topic, fault};
 use shiyu_schemas::v1;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -46,8 +46,15 @@ impl Worker {
     pub async fn run(self, mut partition: Partition) -> Result<(), FoldError> {
         let (unopened, outbox) = blocking(partition, |partition| partition.outbox()).await?;
         partition = unopened;
+        let resent = !outbox.is_empty();
         for (number, record) in outbox {
             partition = self.resend(partition, number, record).await?;
+        }
+        if resent {
+            // At once: a hub that dies again before its next commit must not have all of it to do again.
+            let (answer, _unheard) = oneshot::channel();
+            let flush = Handed::Flush(answer);
+            self.flusher.send(flush).await.map_err(|_closed| FoldError::Stopped)?;
         }
         let mut backlog = Backlog::default();
         let mut begun = Instant::now();
