@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use shiyu_ingest::hub::{Hub, Roles};
+use shiyu_ingest::hub::{Hub, LogChoice, Roles};
 use shiyu_log::table::Snapshot;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpListener;
@@ -23,6 +23,7 @@ use crate::folder::{CityFolder, data_dir};
 use crate::readiness::Readiness;
 use crate::serving::{ServeAddresses, access_of, engine_of, serve_grpc, serve_http};
 
+const TRIM_EVERY: Duration = Duration::from_mins(1);
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// Time before folders are watched again that a full disk interrupted.
 const WATCH_AGAIN: Duration = Duration::from_secs(1);
@@ -41,15 +42,18 @@ pub(crate) async fn run(given: Option<&Path>, args: ServeArgs) -> Result<(), Fai
 }
 
 async fn serve(folder: &CityFolder, data_dir: &Path, args: &ServeArgs) -> Result<(), Failure> {
-    let hub = Hub::open(hub_options(
-        folder,
-        data_dir.to_owned(),
-        args.log.clone(),
-        args.roles,
-    ))
-        .await
-        .map_err(super::hub_failure)?;
-    let serving = Serving::start(hub, folder, &args.addresses, args.sql_memory).await?;
+    if args.log_keep.is_some() && args.log.log != LogChoice::Local {
+        return Err(Failure::new(
+            Exit::Config,
+            anyhow!("--log-keep is for the embedded log; for Kafka give retention_days in --log"),
+        ));
+    }
+    let options = hub_options(folder, data_dir.to_owned(), args.log.clone(), args.roles);
+    let hub = Hub::open(options).await.map_err(super::hub_failure)?;
+    let mut serving = Serving::start(hub, folder, &args.addresses, args.sql_memory).await?;
+    if let Some(log_keep) = args.log_keep {
+        serving.trim_log(log_keep << 20);
+    }
     serving.print();
     serving.until_signal().await
 }
@@ -138,6 +142,22 @@ impl Serving {
         })
     }
 
+    /// Trims the log now and then.
+    fn trim_log(&mut self, bytes_kept: u64) {
+        let (hub, stop) = (self.hub.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            let mut due = tokio::time::interval(TRIM_EVERY);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    _now = due.tick() => {
+                        hub.trim(bytes_kept).await?;
+                    }
+                }
+            }
+        });
+    }
+
     /// Prints the addresses and a sample question.
     pub(crate) fn print(&self) {
         let ServeAddresses {
@@ -206,7 +226,13 @@ impl Serving {
             ));
         }
         match Arc::try_unwrap(self.hub) {
-            Ok(hub) => hub.close().await.map_err(super::hub_failure),
+            Ok(hub) => match tokio::time::timeout(STOP_WITHIN, hub.close()).await {
+                Ok(closed) => closed.map_err(super::hub_failure),
+                Err(_elapsed) => Err(Failure::new(
+                    Exit::TryLater,
+                    anyhow!("log or tables do not take what is under way; nothing acknowledged is lost"),
+                )),
+            },
             Err(_shared) => Err(Failure::new(
                 Exit::TryLater,
                 anyhow!("the hub is still in use; nothing acknowledged is lost"),

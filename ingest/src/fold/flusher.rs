@@ -1,15 +1,18 @@
 //! Commits rows of many epochs of all partitions to the tables, in one commit per table; then trims the outbox.
 //!
 //! A commit comes when its time has come, when enough bytes wait, or when somebody asks. Until it is done the epochs lie in the outbox,
-//! so a crash costs nothing but the work.
+//! so a crash costs nothing but the work. Files are merged beside this, in one job at a time, which holds up no commit.
+
+use std::path::PathBuf;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
-use shiyu_log::table::{EpochMark, EpochRows, Snapshot, TableWriter};
-use shiyu_log::{Topic, fault};
+use shiyu_log::table::{EpochMark, EpochRows, FrozenTables, MergeStop, Merged, Snapshot, TableWriter};
+use shiyu_log::{LogError, Topic, fault};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::error::FoldError;
@@ -27,8 +30,21 @@ pub enum Handed {
     Rows(Box<HandedRows>),
     /// Commit what came before; the answer is the snapshot that shows it.
     Flush(oneshot::Sender<Snapshot>),
+    /// Commit what came before, and hold everything while a backup begins.
+    Freeze(Box<Freeze>),
     /// From now on only this generation may write rows of a partition; the answer is how far each table has them.
     TakeOver(TakeOver, oneshot::Sender<BTreeSet<u64>>),
+}
+
+/// Asks for the tables as they are.
+#[derive(Debug)]
+pub struct Freeze {
+    /// Where to copy what changes in place.
+    pub to: PathBuf,
+    /// The answer.
+    pub frozen: oneshot::Sender<Result<FrozenTables, LogError>>,
+    /// Until this is closed no table is committed and no outbox trimmed.
+    pub released: oneshot::Receiver<()>,
 }
 
 /// A partition that changes its owner.
@@ -110,11 +126,30 @@ pub struct Flusher {
     waiting_units: usize,
     waiting_since: WaitingSince,
     due: Option<Instant>,
+    merging: Option<JoinHandle<Result<Option<Merged>, LogError>>>,
+    stop_merging: MergeStop,
+    keeper: Keeper,
+    merging_as: Keeper,
+}
+
+/// The partition whose owner keeps the tables up, where several processes write them.
+const KEEPER: &str = "events-0";
+
+/// Who keeps the tables up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeper {
+    /// This process: it is the only one.
+    Alone,
+    /// This process: it owns the partition [`KEEPER`], with this generation.
+    Owner(u64),
+    /// Another process.
+    Other,
 }
 
 impl Flusher {
     /// Nothing waits yet.
     pub fn new(tables: TableWriter, options: FoldOptions, waiting_since: WaitingSince) -> Self {
+        let keeper = if tables.is_shared() { Keeper::Other } else { Keeper::Alone };
         Self {
             tables,
             options,
@@ -122,6 +157,10 @@ impl Flusher {
             waiting_units: 0,
             waiting_since,
             due: None,
+            merging: None,
+            stop_merging: MergeStop::default(),
+            keeper,
+            merging_as: keeper,
         }
     }
 
@@ -135,6 +174,11 @@ impl Flusher {
                     self.commit().await?;
                     continue;
                 }
+                merged = merged(&mut self.merging), if self.merging.is_some() => {
+                    self.merging = None;
+                    self.keep_up(merged?).await?;
+                    continue;
+                }
                 handed = receiver.recv() => handed,
             };
             match handed {
@@ -144,24 +188,90 @@ impl Flusher {
                     // Whoever asked may have gone: nothing is lost by that.
                     drop(answer.send(self.tables.snapshot().clone()));
                 }
+                Some(Handed::Freeze(freeze)) => {
+                    self.commit().await?;
+                    let Freeze { to, frozen, released } = *freeze;
+                    let answer = self.tables.freeze(&to);
+                    if frozen.send(answer).is_ok() {
+                        // Closed is all it ever is.
+                        let _closed = released.await;
+                    }
+                }
                 Some(Handed::TakeOver(takeover, answer)) => {
                     // What waits may be of the owner before, in this process: it goes first.
                     self.commit().await?;
-                    let TakeOver {
-                        partition,
-                        incarnation,
-                        generation,
-                        tables,
-                    } = takeover;
-                    let applied = self
-                        .tables
-                        .take_over(&partition, incarnation, generation, tables)
-                        .await?;
-                    drop(answer.send(applied));
+                    // Whoever asked may have gone: the tables know the owner all the same.
+                    drop(answer.send(self.take_over(takeover).await?));
                 }
-                None => return self.commit().await,
+                None => {
+                    self.commit().await?;
+                    return self.end_merging().await;
+                }
             }
         }
+    }
+
+    async fn take_over(&mut self, takeover: TakeOver) -> Result<BTreeSet<u64>, FoldError> {
+        let TakeOver {
+            partition,
+            incarnation,
+            generation,
+            tables,
+        } = takeover;
+        let applied = self
+            .tables
+            .take_over(&partition, incarnation, generation, tables)
+            .await?;
+        if partition == KEEPER {
+            self.keeper = Keeper::Owner(generation);
+        }
+        Ok(applied)
+    }
+
+    /// Commits what was merged, and starts the next merge.
+    async fn keep_up(&mut self, merged: Option<Merged>) -> Result<(), FoldError> {
+        if let Some(merged) = merged
+            && let Err(error) = self.apply(merged).await
+        {
+            if !error.is_full() {
+                return Err(error.into());
+            }
+            tracing::warn!(%error, "files stay unmerged for want of room on the disk");
+            self.tables.reopen().await?;
+            return Ok(());
+        }
+        if self.keeper == Keeper::Other {
+            return Ok(());
+        }
+        self.merging_as = self.keeper;
+        match self.tables.next_merge(&self.stop_merging)? {
+            Some(job) => self.merging = Some(tokio::task::spawn_blocking(move || job.run())),
+            None => self.tables.tidy().await?,
+        }
+        Ok(())
+    }
+
+    /// Commits merged files in the name of who this process was when it began to merge them.
+    async fn apply(&mut self, merged: Merged) -> Result<(), LogError> {
+        let Keeper::Owner(generation) = self.merging_as else {
+            return self.tables.apply(merged).await;
+        };
+        if !self.tables.apply_owned(merged, KEEPER, generation).await? && self.keeper == self.merging_as {
+            self.keeper = Keeper::Other;
+        }
+        Ok(())
+    }
+
+    /// A merge that runs is given up; its files go when the tables are tidied.
+    async fn end_merging(&mut self) -> Result<(), FoldError> {
+        self.stop_merging.stop();
+        if let Some(merging) = self.merging.take() {
+            // Files that were not merged are read as they are.
+            if let Err(error) = merging.await? {
+                tracing::warn!(%error, "a merge of files failed");
+            }
+        }
+        Ok(())
     }
 
     async fn take(&mut self, rows: HandedRows) -> Result<(), FoldError> {
@@ -211,7 +321,10 @@ impl Flusher {
         if generations.is_empty() {
             self.commit_rows(&rows).await?;
         } else {
-            let lost = self.tables.commit_owned(&rows, &generations).await?;
+            let lost = self.commit_owned_rows(&rows, &generations).await?;
+            if lost.contains(KEEPER) {
+                self.keeper = Keeper::Other;
+            }
             if !lost.is_empty() {
                 tracing::warn!(partitions = ?lost, "another process owns partitions; their rows are not ours to write");
                 // They stay in the outbox: the tables do not have them from us.
@@ -227,7 +340,11 @@ impl Flusher {
         metrics::histogram!("shiyu_fold_flush_seconds").record(begun.elapsed().as_secs_f64());
         metrics::counter!("shiyu_fold_flushed_epochs").increment(epochs.len() as u64);
         epochs.sort_by_key(|(trimmer, epoch)| (trimmer.partition(), *epoch));
-        self.trim(epochs).await
+        self.trim(epochs).await?;
+        if self.merging.is_none() {
+            self.keep_up(None).await?;
+        }
+        Ok(())
     }
 
     /// Commits; where the disk is full it waits for room, and asks the tables first whether the failed commit is there.
@@ -243,6 +360,23 @@ impl Flusher {
         Ok(())
     }
 
+    /// The same for partitions that have owners; returns the partitions others own by now.
+    async fn commit_owned_rows(
+        &mut self,
+        rows: &[EpochRows],
+        generations: &BTreeMap<String, u64>,
+    ) -> Result<BTreeSet<String>, FoldError> {
+        loop {
+            match self.tables.commit_owned(rows, generations).await {
+                Ok(lost) => return Ok(lost),
+                Err(error) if !error.is_full() => return Err(error.into()),
+                Err(error) => tracing::warn!(%error, "the tables wait for room on the disk"),
+            }
+            tokio::time::sleep(FULL_RETRY).await;
+            self.tables.reopen().await?;
+        }
+    }
+
     async fn trim(&self, epochs: Vec<(OutboxTrimmer, u64)>) -> Result<(), FoldError> {
         tokio::task::spawn_blocking(move || {
             let mut epochs = epochs.into_iter().peekable();
@@ -256,5 +390,21 @@ impl Flusher {
             Ok(())
         })
         .await?
+    }
+}
+
+/// The end of the merge that runs.
+async fn merged(
+    merging: &mut Option<JoinHandle<Result<Option<Merged>, LogError>>>,
+) -> Result<Option<Merged>, FoldError> {
+    match merging {
+        Some(merging) => match merging.await? {
+            Err(error) if error.is_full() => {
+                tracing::warn!(%error, "files stay unmerged for want of room on the disk");
+                Ok(None)
+            }
+            other => Ok(other?),
+        },
+        None => std::future::pending().await,
     }
 }

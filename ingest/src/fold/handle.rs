@@ -1,20 +1,22 @@
 //! Starts the fold, and what the rest of the hub sees of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use shiyu_log::state::{PartitionState, StateStore};
-use shiyu_log::table::{Snapshot, TableWriter};
+use shiyu_log::table::{FrozenTables, Snapshot, TableWriter};
 use shiyu_log::{EventLog, Topic};
 use shiyu_schemas::v1;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::attempt::PoisonOptions;
 use super::count::{Counts, FeedCounts};
 use super::error::FoldError;
-use super::flusher::{Flusher, Handed, TakeOver, WaitingSince, budget_total};
+use super::flusher::{Flusher, Freeze, Handed, TakeOver, WaitingSince, budget_total};
 use super::partition::{Partition, state_name};
 use super::progress::Progress;
 use super::worker::Worker;
@@ -44,6 +46,8 @@ pub struct FoldOptions {
     pub read_bytes: usize,
     /// Outcomes kept per partition for those who wait for them.
     pub outcomes_kept: usize,
+    /// What isolating a record that kills the process needs; without it such a record is tried for ever.
+    pub poison: Option<PoisonOptions>,
 }
 
 impl Default for FoldOptions {
@@ -57,6 +61,7 @@ impl Default for FoldOptions {
             epoch_bytes: 16 << 20,
             read_bytes: 8 << 20,
             outcomes_kept: 1 << 20,
+            poison: None,
         }
     }
 }
@@ -79,7 +84,7 @@ impl Fold {
         };
         let handle = Self::idle(log, tables, options);
         for (partition, progress) in opened {
-            handle.run_partition(partition, progress);
+            handle.run_partition(partition, progress)?;
         }
         Ok(handle)
     }
@@ -221,12 +226,14 @@ impl FoldHandle {
     /// Folds a partition from where its state is.
     pub fn start_partition(&self, partition: Partition) -> Result<(), FoldError> {
         let progress = Arc::new(Progress::new(&partition, self.options.outcomes_kept)?);
-        self.run_partition(partition, progress);
-        Ok(())
+        self.run_partition(partition, progress)
     }
 
-    fn run_partition(&self, partition: Partition, progress: Arc<Progress>) {
-        let Ok(sender) = self.sender() else { return };
+    fn run_partition(&self, mut partition: Partition, progress: Arc<Progress>) -> Result<(), FoldError> {
+        let sender = self.sender()?;
+        if let Some(poison) = &self.options.poison {
+            partition.isolate_poison(poison)?;
+        }
         let (state, stop) = (partition.state(), self.ending.stop.child_token());
         let worker = Worker {
             log: self.log.clone(),
@@ -245,6 +252,7 @@ impl FoldHandle {
             worker,
         };
         write(&self.running).insert(key, running);
+        Ok(())
     }
 
     /// Ends the fold of a partition between two epochs; everything applied is in the tables when this returns. Its state, if it was
@@ -357,6 +365,26 @@ impl FoldHandle {
                 .await
                 .map_err(|_closed| FoldError::Stopped)?;
             answered.await.map_err(|_closed| FoldError::Stopped)
+        })
+        .await
+    }
+
+    /// Commits everything applied so far, copies what of the tables changes in place to `to`, and holds tables and outbox as they are until
+    /// the second value is dropped: a state snapshot taken meanwhile fits the tables.
+    pub async fn freeze(&self, to: PathBuf) -> Result<(FrozenTables, oneshot::Sender<()>), FoldError> {
+        if let Some(failure) = self.ending.failure.get() {
+            return Err(failure.clone());
+        }
+        let sender = self.sender()?;
+        let (frozen, answered) = oneshot::channel();
+        let (release, released) = oneshot::channel();
+        self.until_end(async {
+            sender
+                .send(Handed::Freeze(Box::new(Freeze { to, frozen, released })))
+                .await
+                .map_err(|_closed| FoldError::Stopped)?;
+            let tables = answered.await.map_err(|_closed| FoldError::Stopped)??;
+            Ok((tables, release))
         })
         .await
     }

@@ -27,6 +27,12 @@ pub enum HubError {
         /// The role.
         role: &'static str,
     },
+    /// Kafka does this in its own way.
+    #[error("cannot {what}: that is for the embedded log; over Kafka the topics' replication and retention take its place")]
+    EmbeddedOnly {
+        /// What was asked for.
+        what: &'static str,
+    },
     /// No feed of that name.
     #[error("cannot find feed \"{feed}\"; there are: {known}")]
     UnknownFeed {
@@ -56,6 +62,26 @@ pub enum HubError {
         /// Why.
         #[source]
         source: prost::DecodeError,
+    },
+    /// A backup cannot be made, or is not what it says.
+    #[error("cannot use \"{path}\": {problem}")]
+    Backup {
+        /// Folder or file.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The log does not reach back to the first record.
+    #[error(
+        "cannot rebuild: {topic} partition {partition} begins at offset {start}, what lay before is trimmed; restore a backup, it holds what was folded"
+    )]
+    Trimmed {
+        /// Topic's name.
+        topic: &'static str,
+        /// Partition.
+        partition: u32,
+        /// First offset there is.
+        start: u64,
     },
     /// A task of the hub panicked.
     #[error("cannot go on: a task of the hub ended unexpectedly")]

@@ -41,6 +41,14 @@ pub(super) enum Ground {
 }
 
 impl Ground {
+    /// The embedded log, if it is that.
+    pub(super) fn embedded(&self) -> Option<Arc<LocalLog>> {
+        match self {
+            Self::Local(log) => Some(log.clone()),
+            Self::Kafka(_) => None,
+        }
+    }
+
     /// What all logs have in common.
     pub(super) fn log(&self) -> Arc<dyn EventLog> {
         match self {

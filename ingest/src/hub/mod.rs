@@ -9,10 +9,15 @@
 //! - [`positions`]: how far each source has been read
 //! - `share`: partitions of the fold that processes take over from one another
 //! - [`key`]: the key that seals originals of rejected records
+//! - [`backup`]: all a hub needs to go on, in a folder; and a hub made of one
+//! - [`rebuild`]: state and tables folded again from the log
+//! - `rejected`: rejections, read back from the log
+//! - `trim`: old segments go, behind everybody who may need them
 //! - [`service`]: gRPC `IntakeService` over all this
 //!
 //! [`Hub`] puts them together and owns the data folder.
 
+pub mod backup;
 pub mod balance;
 pub mod clock;
 pub mod error;
@@ -21,8 +26,11 @@ pub mod key;
 pub mod pipeline;
 pub mod positions;
 pub mod push;
+pub mod rebuild;
+mod rejected;
 pub mod service;
 mod share;
+mod trim;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,10 +38,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shiyu_connectors::OpenContext;
+use shiyu_log::local::LocalLog;
 use shiyu_log::lock::DataFolder;
 use shiyu_log::state::StateStore;
 use shiyu_log::table::{Snapshot, TableWriter};
-use shiyu_log::{EventLog, Topic};
+use shiyu_log::{EventLog, LogError, Topic};
 use shiyu_schemas::city::City;
 use shiyu_schemas::table::STORED;
 use shiyu_schemas::v1;
@@ -45,7 +54,10 @@ pub use clock::{Clock, SystemClock};
 pub use error::HubError;
 pub use ground::LogChoice;
 
-use crate::door::Door;
+use backup::BackupManifest;
+
+use crate::door::{Door, Sealer};
+use crate::fold::attempt::PoisonOptions;
 use crate::fold::{Fold, FoldHandle, FoldOptions};
 use ground::Ground;
 use pipeline::{Pipeline, Progress};
@@ -73,7 +85,7 @@ impl Roles {
 }
 
 /// Settings of a hub.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct HubOptions {
     /// Folder that holds everything.
     pub data_dir: PathBuf,
@@ -97,13 +109,26 @@ pub struct HubOptions {
     pub clock: Arc<dyn Clock>,
 }
 
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Hub")
+            .field("data_dir", &self.data_dir())
+            .finish_non_exhaustive()
+    }
+}
+
 /// Owns the data folder: log, fold, tables, doors.
-#[derive(Debug)]
 pub struct Hub {
     options: HubOptions,
     log: Arc<dyn EventLog>,
+    /// The same, where it is the embedded one.
+    embedded: Option<Arc<LocalLog>>,
+    /// None where another process folds.
+    state: Option<StateStore>,
     fold: Arc<FoldHandle>,
     keeping: Keeping,
+    sealer: Arc<dyn Sealer>,
     doors: BTreeMap<String, Arc<Door>>,
     positions: Mutex<Positions>,
     /// The lock on the folder is held as long as this lives.
@@ -115,17 +140,19 @@ impl Hub {
     pub async fn open(options: HubOptions) -> Result<Self, HubError> {
         let city = &options.city.config.city;
         let mut folder = DataFolder::open(&options.data_dir, city, options.partitions)?;
+        rebuild::clear(&options.data_dir)?;
         if let Some(shared) = &options.shared {
             ground::share_tables(&options.data_dir, shared)?;
         }
+        let sealer = key::sealer(options.shared.as_ref().unwrap_or(&options.data_dir))?;
         let doors = if options.roles.connect {
-            doors_of(&options)?
+            doors_of(&options, &sealer)?
         } else {
             BTreeMap::new()
         };
         let ground = options.log.open(&options.data_dir, city, &mut folder).await?;
         let log = ground.log();
-        let (fold, keeping) = fold_of(&options, &ground).await?;
+        let (fold, keeping, state) = fold_of(&options, &ground, &sealer).await?;
         let positions = if options.roles.connect {
             Positions::read(log.as_ref()).await?
         } else {
@@ -134,12 +161,55 @@ impl Hub {
         Ok(Self {
             options,
             log,
+            embedded: ground.embedded(),
+            state,
             fold,
+            sealer,
             keeping,
             doors,
             positions: Mutex::new(positions),
             folder,
         })
+    }
+
+    /// Opens the data folder, unless a rebuild of it has begun.
+    async fn open_unless_marked(options: &HubOptions) -> Result<Option<Self>, HubError> {
+        if rebuild::is_marked(&options.data_dir) {
+            return Ok(None);
+        }
+        Self::open(options.clone()).await.map(Some)
+    }
+
+    /// Writes a backup of everything applied so far to `to`, an empty or missing folder, while the hub goes on.
+    pub async fn backup(&self, to: &Path) -> Result<BackupManifest, HubError> {
+        let to = std::path::absolute(to).map_err(|source| LogError::Io {
+            action: "name",
+            path: to.to_owned(),
+            source,
+        })?;
+        let (Some(log), Some(state)) = (self.embedded.clone(), &self.state) else {
+            return Err(HubError::EmbeddedOnly { what: "make a backup" });
+        };
+        backup::make_empty(&to)?;
+        let (tables, held) = self.fold.freeze(to.join("tables")).await?;
+        let state = state.snapshot();
+        drop(held);
+        let data_dir = self.data_dir().to_owned();
+        let (city, keys) = (self.options.city.config.city.clone(), vec![self.sealer.key_id()]);
+        let created_at_us = self.now_us();
+        let writing = tokio::task::spawn_blocking(move || {
+            let source = backup::Source {
+                data_dir: &data_dir,
+                city: &city,
+                log: &log,
+                state: &state,
+                tables: &tables,
+                keys,
+                created_at_us,
+            };
+            backup::write(&source, &to)
+        });
+        writing.await?
     }
 
     /// What this process does.
@@ -317,8 +387,7 @@ impl Hub {
     }
 }
 
-fn doors_of(options: &HubOptions) -> Result<BTreeMap<String, Arc<Door>>, HubError> {
-    let sealer = key::sealer(options.shared.as_ref().unwrap_or(&options.data_dir))?;
+fn doors_of(options: &HubOptions, sealer: &Arc<dyn Sealer>) -> Result<BTreeMap<String, Arc<Door>>, HubError> {
     let doors = options.city.feeds.iter().map(|feed| {
         let door = Door::compile(feed, &options.city, sealer.clone()).map_err(HubError::City)?;
         Ok((feed.manifest.feed.clone(), Arc::new(door)))
@@ -326,22 +395,33 @@ fn doors_of(options: &HubOptions) -> Result<BTreeMap<String, Arc<Door>>, HubErro
     doors.collect()
 }
 
+type Folding = (Arc<FoldHandle>, Keeping, Option<StateStore>);
+
 /// Starts the fold, of all partitions, or of those that the group of processes gives to this one.
-async fn fold_of(options: &HubOptions, ground: &Ground) -> Result<(Arc<FoldHandle>, Keeping), HubError> {
+async fn fold_of(options: &HubOptions, ground: &Ground, sealer: &Arc<dyn Sealer>) -> Result<Folding, HubError> {
+    let attempts = match &options.shared {
+        // Attempts move with their partition: a record that kills one owner kills the next one too.
+        Some(shared) => shared.join("attempts"),
+        None => options.data_dir.join("run").join("attempts"),
+    };
     let fold_options = FoldOptions {
         flush_interval: options.flush_interval,
+        poison: Some(PoisonOptions {
+            folder: attempts,
+            sealer: sealer.clone(),
+        }),
         ..FoldOptions::default()
     };
     let log = ground.log();
     if !options.roles.ingest {
-        return Ok((Arc::new(Fold::elsewhere(log, fold_options)), Keeping::default()));
+        return Ok((Arc::new(Fold::elsewhere(log, fold_options)), Keeping::default(), None));
     }
     let state = StateStore::open(&options.data_dir.join("state"))?;
     let tables = options.data_dir.join("tables");
     let Ground::Kafka(kafka) = ground else {
         let tables = TableWriter::open(&tables, STORED).await?;
-        let fold = Fold::start(log, state, tables, fold_options).await?;
-        return Ok((Arc::new(fold), Keeping::default()));
+        let fold = Fold::start(log, state.clone(), tables, fold_options).await?;
+        return Ok((Arc::new(fold), Keeping::default(), Some(state)));
     };
     let tables = TableWriter::open_shared(&tables, STORED).await?;
     let fold = Arc::new(Fold::idle(log.clone(), tables, fold_options));
@@ -349,12 +429,12 @@ async fn fold_of(options: &HubOptions, ground: &Ground) -> Result<(Arc<FoldHandl
     let keeper = share::Keeper {
         log,
         fold: fold.clone(),
-        state,
+        state: state.clone(),
         snapshots: options.shared.as_ref().unwrap_or(&options.data_dir).join("snapshots"),
         shared: options.shared.is_some(),
         generations: Arc::default(),
         watched: Arc::new(tokio::sync::watch::Sender::new(cells_end)),
     };
     let keeping = keeper.start(kafka).await?;
-    Ok((fold, keeping))
+    Ok((fold, keeping, Some(state)))
 }

@@ -261,6 +261,15 @@ fn segment_files(vfs: &dyn Vfs, folder: &Path, start: u64) -> Result<Vec<PathBuf
 pub struct SharedSegments(Segments);
 
 impl SharedSegments {
+    /// Files and their bytes that are durable now, oldest first.
+    pub fn files(&self) -> Vec<(PathBuf, u64)> {
+        let segments = read(&self.0);
+        segments
+            .iter()
+            .map(|segment| (segment.path.clone(), segment.length))
+            .collect()
+    }
+
     /// `[start, end)` of what is durable.
     pub fn range(&self) -> (u64, u64) {
         let segments = read(&self.0);

@@ -7,7 +7,7 @@
 //! `COMMIT` is locked for a commit of all tables, so that `snapshot.json` names versions that belong together. The lock is for that
 //! only: a process that was stopped while it holds it is waited for a while and then passed by, for Delta keeps the tables right.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::time::Duration;
@@ -18,7 +18,10 @@ use deltalake::kernel::transaction::TransactionError;
 
 use super::snapshot::Snapshot;
 use super::store::SyncedFileSystem;
-use super::writer::{EpochRows, Table, TableWriter, application, note_transactions, table_error};
+use super::upkeep::Merged;
+use super::writer::{
+    CommitFailure, EpochRows, Table, TableWriter, application, applied_epochs, note_transactions, table_error,
+};
 use crate::LogError;
 
 /// How often a commit is tried that others were quicker than.
@@ -37,12 +40,14 @@ impl TableWriter {
         generation: u64,
         names: &[&str],
     ) -> Result<BTreeSet<u64>, LogError> {
-        let _turn = turn(&self.root().to_owned()).await?;
+        let root = self.root().to_owned();
+        let _turn = turn(&root).await?;
         let mut applied = BTreeSet::new();
-        let (tables, store) = self.tables_and_store();
+        let (tables, store, upkeep) = self.parts();
         for table in tables.iter_mut().filter(|table| names.contains(&table.shape.name)) {
             let mark = BTreeMap::from([(partition.to_owned(), generation)]);
-            table.commit_owned(&[], &mark, store).await?;
+            table.commit_owned(&[], &mark, (&root, store)).await?;
+            table.look_after_log(upkeep).await?;
             applied.extend(table.applied.get(&application(partition, incarnation)));
         }
         self.publish_merged(&BTreeMap::new())?;
@@ -56,11 +61,16 @@ impl TableWriter {
         epochs: &[EpochRows],
         generations: &BTreeMap<String, u64>,
     ) -> Result<BTreeSet<String>, LogError> {
-        let _turn = turn(&self.root().to_owned()).await?;
+        let root = self.root().to_owned();
+        let _turn = turn(&root).await?;
         let mut lost = BTreeSet::new();
-        let (tables, store) = self.tables_and_store();
+        let (tables, store, upkeep) = self.parts();
         for table in tables {
-            lost.extend(table.commit_owned(epochs, generations, store).await?);
+            let before = table.version();
+            lost.extend(table.commit_owned(epochs, generations, (&root, store)).await?);
+            if table.version() > before {
+                table.look_after_log(upkeep).await?;
+            }
         }
         let mut newest: BTreeMap<String, u64> = BTreeMap::new();
         for EpochRows { mark, .. } in epochs {
@@ -73,6 +83,39 @@ impl TableWriter {
         Ok(lost)
     }
 
+    /// Commits merged files in the name of a partition's owner, and publishes the snapshot that has them. Returns whether it came about:
+    /// where another process was quicker, or owns the partition by now, the files stay as they were.
+    pub async fn apply_owned(&mut self, merged: Merged, partition: &str, generation: u64) -> Result<bool, LogError> {
+        self.look_for_merges_again();
+        let root = self.root().to_owned();
+        let _turn = turn(&root).await?;
+        let (tables, _, upkeep) = self.parts();
+        let Some(table) = tables.iter_mut().find(|table| table.shape.name == merged.table()) else {
+            return Ok(false);
+        };
+        table.catch_up(&root).await?;
+        let replaced = table.owner(partition).is_some_and(|owner| owner > generation);
+        if replaced || !table.has_all(&merged.inputs())? {
+            return Ok(false);
+        }
+        let before = table.version();
+        let owner = table.owner_transaction(partition, generation);
+        match table.apply(merged, vec![owner]).await {
+            Ok(()) => {}
+            Err(CommitFailure::Delta(error)) if was_beaten(&error) => {
+                tracing::debug!(%error, "another process was quicker; files stay unmerged");
+                return Ok(false);
+            }
+            Err(failure) => return Err(table.not_committed(failure)),
+        }
+        let own = table.version();
+        table.note_commits(before + 1..own, &root).await?;
+        table.applied.insert(format!("owner/{partition}"), generation);
+        table.look_after_log(upkeep).await?;
+        self.publish_merged(&BTreeMap::new())?;
+        Ok(true)
+    }
+
     /// Publishes versions no older than those that others published.
     fn publish_merged(&mut self, newest: &BTreeMap<String, u64>) -> Result<(), LogError> {
         let mut snapshot = Snapshot::read(self.root())?.unwrap_or_default();
@@ -80,9 +123,9 @@ impl TableWriter {
             let known = snapshot.epochs.entry(partition.clone()).or_default();
             *known = epoch.max(*known);
         }
-        for table in self.tables_and_store().0 {
+        for table in self.parts().0 {
             let version = snapshot.tables.entry(table.shape.name.to_owned()).or_default();
-            *version = table.delta.version().unwrap_or_default().max(*version);
+            *version = table.version().max(*version);
         }
         self.publish_as(snapshot)
     }
@@ -114,10 +157,10 @@ impl Table {
         &mut self,
         epochs: &[EpochRows],
         generations: &BTreeMap<String, u64>,
-        store: &SyncedFileSystem,
+        (root, store): (&Path, &SyncedFileSystem),
     ) -> Result<BTreeSet<String>, LogError> {
         for _ in 0..TRIES {
-            self.catch_up().await?;
+            self.catch_up(root).await?;
             let lost: BTreeSet<String> = generations
                 .iter()
                 .filter(|(partition, generation)| self.owner(partition).is_some_and(|owner| owner > **generation))
@@ -129,9 +172,7 @@ impl Table {
             let owners: Vec<Transaction> = generations
                 .iter()
                 .filter(|(partition, _)| !lost.contains(*partition) && (epochs.is_empty() || writes(partition)))
-                .map(|(partition, &generation)| {
-                    Transaction::new(format!("{}/owner/{partition}", self.shape.name), generation as i64)
-                })
+                .map(|(partition, &generation)| self.owner_transaction(partition, generation))
                 .collect();
             if batches.is_empty() && owners.is_empty() {
                 return Ok(lost);
@@ -141,12 +182,12 @@ impl Table {
             } else {
                 self.write_files(batches, store).await?
             };
-            let before = self.delta.version().unwrap_or_default();
-            match self.try_commit(adds, newest, owners).await {
+            let before = self.version();
+            match self.commit_rows(adds, newest, owners).await {
                 Ok(()) => {
                     // Commits of others that ours was put behind: one of them may have taken a partition over.
-                    let own = self.delta.version().unwrap_or_default();
-                    self.note_commits(before + 1..own).await?;
+                    let own = self.version();
+                    self.note_commits(before + 1..own, root).await?;
                     for (partition, &generation) in generations {
                         if !lost.contains(partition) {
                             self.applied.insert(format!("owner/{partition}"), generation);
@@ -154,10 +195,10 @@ impl Table {
                     }
                     return Ok(lost);
                 }
-                Err(error) if was_beaten(&error) => {
+                Err(CommitFailure::Delta(error)) if was_beaten(&error) => {
                     tracing::debug!(%error, table = self.shape.name, "another process was quicker");
                 }
-                Err(error) => return Err(table_error("commit to", self.shape, error)),
+                Err(failure) => return Err(self.not_committed(failure)),
             }
         }
         Err(table_error(
@@ -167,26 +208,44 @@ impl Table {
         ))
     }
 
+    fn version(&self) -> u64 {
+        self.delta.version().unwrap_or_default()
+    }
+
     fn owner(&self, partition: &str) -> Option<u64> {
         self.applied.get(&format!("owner/{partition}")).copied()
     }
 
-    /// Reads what others committed since.
-    async fn catch_up(&mut self) -> Result<(), LogError> {
-        let before = self.delta.version().unwrap_or_default();
-        let failed = |error| table_error("read", self.shape, error);
-        self.delta.update_state().await.map_err(failed)?;
-        let newest = self.delta.version().unwrap_or_default();
-        self.note_commits(before + 1..newest + 1).await
+    fn owner_transaction(&self, partition: &str, generation: u64) -> Transaction {
+        Transaction::new(format!("{}/owner/{partition}", self.shape.name), generation as i64)
     }
 
-    async fn note_commits(&mut self, versions: std::ops::Range<u64>) -> Result<(), LogError> {
+    fn has_all(&self, paths: &[&str]) -> Result<bool, LogError> {
+        let failed = |error| table_error("list files of", self.shape, error);
+        let files = self.delta.snapshot().map_err(failed)?.log_data();
+        let alive: HashSet<String> = files.iter().map(|file| file.path().into_owned()).collect();
+        Ok(paths.iter().all(|path| alive.contains(*path)))
+    }
+
+    /// Reads what others committed since.
+    async fn catch_up(&mut self, root: &Path) -> Result<(), LogError> {
+        let before = self.version();
+        let failed = |error| table_error("read", self.shape, error);
+        self.delta.update_state().await.map_err(failed)?;
+        self.note_commits(before + 1..self.version() + 1, root).await
+    }
+
+    /// Notes the epochs and owners of commits; where one of them is behind a checkpoint already, of all there are.
+    async fn note_commits(&mut self, versions: std::ops::Range<u64>, root: &Path) -> Result<(), LogError> {
         let failed = |error| table_error("read", self.shape, error);
         let store = self.delta.log_store();
         for version in versions {
-            if let Some(bytes) = store.read_commit_entry(version).await.map_err(failed)? {
-                note_transactions(self.shape, &bytes, &mut self.applied)?;
-            }
+            let Some(bytes) = store.read_commit_entry(version).await.map_err(failed)? else {
+                let all = applied_epochs(root, self.shape, &self.delta).await?;
+                self.applied.extend(all);
+                return Ok(());
+            };
+            note_transactions(self.shape, &bytes, &mut self.applied)?;
         }
         Ok(())
     }
