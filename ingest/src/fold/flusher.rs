@@ -149,7 +149,11 @@ enum Keeper {
 impl Flusher {
     /// Nothing waits yet.
     pub fn new(tables: TableWriter, options: FoldOptions, waiting_since: WaitingSince) -> Self {
-        let keeper = if tables.is_shared() { Keeper::Other } else { Keeper::Alone };
+        let keeper = if tables.is_shared() {
+            Keeper::Other
+        } else {
+            Keeper::Alone
+        };
         Self {
             tables,
             options,

@@ -28,7 +28,9 @@ pub enum HubError {
         role: &'static str,
     },
     /// Kafka does this in its own way.
-    #[error("cannot {what}: that is for the embedded log; over Kafka the topics' replication and retention take its place")]
+    #[error(
+        "cannot {what}: that is for the embedded log; over Kafka the topics' replication and retention take its place"
+    )]
     EmbeddedOnly {
         /// What was asked for.
         what: &'static str,

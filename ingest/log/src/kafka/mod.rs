@@ -5,6 +5,8 @@
 //! - `token`: tokens for SASL OAUTHBEARER
 //! - `topics`: the topics of a city, made and checked
 //! - `append`: appends, answered when every replica that must have the records has them
+//! - `range`: where partitions start and end
+//! - `identity`: which log this is
 //! - `reader`: reading from offsets we name
 //! - [`group`]: which partitions are this process's
 //!
@@ -15,45 +17,37 @@
 mod append;
 mod client;
 pub mod group;
+mod identity;
+mod range;
 mod reader;
 pub mod settings;
 mod token;
 mod topics;
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use prost::Message as _;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use shiyu_schemas::v1;
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::KafkaError;
 use tokio::sync::{Mutex, watch};
 
 use crate::LogError;
 use crate::event_log::{Appended, EventLog, ReadBatch, Records, Topic};
 use append::Appender;
-use client::{ASK_TIMEOUT, Context};
+use client::Context;
 pub use group::{GroupChange, GroupMember, LetGo};
 use reader::{Pool, Step};
 pub use settings::{KafkaSettings, SettingsError};
 
 /// Largest append, as with the embedded log.
 const BATCH_BYTES_MAX: usize = 64 << 20;
-/// How often starts and ends are asked for anew.
-const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 /// How long to wait before brokers that do not answer are asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
-/// An end that went back is asked for again so often, for a new leader may not know it yet.
-const WENT_BACK_TRIES: u32 = 4;
-const WENT_BACK_WAIT: Duration = Duration::from_millis(500);
 /// How long to wait for more records once some are read.
 const MORE_WAIT: Duration = Duration::from_millis(10);
-/// Source under which the log's identity stands in `sources.v1`; its feed is empty.
-const IDENTITY_SOURCE: &str = "log";
 
 /// One partition of one topic.
 #[derive(Debug)]
@@ -160,7 +154,7 @@ impl KafkaLog {
         }
         inner.incarnation = inner.read_identity().await?;
         let inner = Arc::new(inner);
-        tokio::spawn(refresh(Arc::downgrade(&inner)));
+        tokio::spawn(range::refresh(Arc::downgrade(&inner)));
         Ok(Self { inner })
     }
 }
@@ -180,37 +174,6 @@ impl Inner {
             offset: 0,
             start: 0,
             end: 0,
-        })
-    }
-
-    /// The identity of the log, made by whoever finds the topic empty; of two, the first counts.
-    async fn read_identity(&self) -> Result<u64, LogError> {
-        let lane = self.lane(Topic::Sources, 0)?;
-        if lane.range() == (0, 0) {
-            // The keys of RandomState come from the system's random source.
-            let number = RandomState::new().hash_one(&lane.name);
-            let identity = v1::SourcePosition {
-                source: IDENTITY_SOURCE.to_owned(),
-                position: format!("{number:016x}"),
-                ..v1::SourcePosition::default()
-            };
-            let mut records = Records::new();
-            records.push_message(IDENTITY_SOURCE.as_bytes(), &identity);
-            self.append(lane, &records).await?;
-        }
-        if lane.range().0 > 0 {
-            return Err(lane.truncated(0, lane.range()));
-        }
-        let first = self.read(lane, 0, 1).await?;
-        let identity = first
-            .first()
-            .and_then(|batch| batch.values.first())
-            .and_then(|value| v1::SourcePosition::decode(value.as_ref()).ok())
-            .filter(|first| first.feed.is_empty() && first.source == IDENTITY_SOURCE)
-            .and_then(|first| u64::from_str_radix(&first.position, 16).ok());
-        identity.ok_or_else(|| LogError::Topic {
-            topic: lane.name.clone(),
-            problem: "its first record is no identity of a log of ours: another program wrote to it".to_owned(),
         })
     }
 
@@ -332,103 +295,10 @@ impl Inner {
             done = work => Ok(done),
         }
     }
-
-    /// `[start, end)` as the brokers tell now; asks until they answer.
-    async fn ask_range(&self, lane: &Lane) -> Result<(u64, u64), LogError> {
-        let mut went_back = 0;
-        loop {
-            let (_, known) = lane.range();
-            match self.or_closed(self.ask(lane)).await?? {
-                Some((start, end)) if end >= known => {
-                    lane.range.send_if_modified(|range| {
-                        let now = (start, end.max(range.1));
-                        let changed = *range != now;
-                        *range = now;
-                        changed
-                    });
-                    return Ok(lane.range());
-                }
-                Some(range) if went_back >= WENT_BACK_TRIES => return Err(lane.truncated(known, range)),
-                Some(_) => {
-                    went_back += 1;
-                    self.or_closed(tokio::time::sleep(WENT_BACK_WAIT)).await?;
-                }
-                None => self.or_closed(tokio::time::sleep(ASK_AGAIN)).await?,
-            }
-        }
-    }
-
-    /// One question; `None` where the brokers do not answer.
-    async fn ask(&self, lane: &Lane) -> Result<Option<(u64, u64)>, LogError> {
-        let (asker, name, partition) = (self.asker.clone(), lane.name.clone(), lane.partition as i32);
-        let answer = tokio::task::spawn_blocking(move || {
-            // Serves what librdkafka wants to tell, and its wish for a token.
-            let _nothing = asker.poll(Duration::ZERO);
-            asker.fetch_watermarks(&name, partition, ASK_TIMEOUT)
-        })
-        .await
-        .map_err(|_ended| LogError::Closed)?;
-        match answer {
-            Ok((start, end)) => Ok(Some((start.max(0) as u64, end.max(0) as u64))),
-            Err(error) => match error.rdkafka_error_code() {
-                Some(
-                    RDKafkaErrorCode::UnknownTopicOrPartition
-                    | RDKafkaErrorCode::UnknownTopic
-                    | RDKafkaErrorCode::UnknownPartition,
-                ) => Err(LogError::Topic {
-                    topic: lane.name.clone(),
-                    problem: "it was deleted".to_owned(),
-                }),
-                Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::Authentication) => {
-                    Err(kafka_error("ask for offsets of", &lane.name)(error))
-                }
-                _ => {
-                    tracing::warn!(%error, topic = lane.name, "brokers do not tell offsets; asking again");
-                    Ok(None)
-                }
-            },
-        }
-    }
 }
 
 fn size_of(batch: &ReadBatch) -> usize {
     batch.values.iter().map(bytes::Bytes::len).sum::<usize>().max(1)
-}
-
-/// Asks for starts and ends now and then, and tells how far readers are behind.
-async fn refresh(inner: Weak<Inner>) {
-    loop {
-        tokio::time::sleep(REFRESH_INTERVAL).await;
-        let Some(inner) = inner.upgrade() else { return };
-        if *inner.closed.borrow() {
-            return;
-        }
-        for lane in inner.lanes.values() {
-            match inner.ask(lane).await {
-                // An end that went back is left to those who read and append: they tell it as what it is.
-                Ok(Some((start, end))) => {
-                    lane.range.send_if_modified(|range| {
-                        let further = end > range.1;
-                        *range = (start.max(range.0), end.max(range.1));
-                        further
-                    });
-                }
-                Ok(None) => {}
-                Err(error) => tracing::error!(%error, topic = lane.name, "the log is in danger"),
-            }
-            let labels = [
-                ("topic", lane.topic.name().to_owned()),
-                ("partition", lane.partition.to_string()),
-            ];
-            let (_, end) = lane.range();
-            metrics::gauge!("shiyu_kafka_end_offset", &labels).set(end as f64);
-            let read_to = lane.read_to.load(Ordering::Relaxed);
-            if read_to > 0 {
-                let lag = end.saturating_sub(read_to);
-                metrics::gauge!("shiyu_kafka_consumer_lag", &labels).set(lag as f64);
-            }
-        }
-    }
 }
 
 #[async_trait]

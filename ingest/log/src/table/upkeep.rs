@@ -283,11 +283,7 @@ impl Table {
     }
 
     /// Commits merged files, with transactions of the writer's.
-    pub(super) async fn apply(
-        &mut self,
-        merged: Merged,
-        transactions: Vec<Transaction>,
-    ) -> Result<(), CommitFailure> {
+    pub(super) async fn apply(&mut self, merged: Merged, transactions: Vec<Transaction>) -> Result<(), CommitFailure> {
         metrics::counter!("shiyu_table_merged_files_total", "table" => self.shape.name)
             .increment(merged.removes.len() as u64);
         let removes = merged.removes.into_iter().map(Action::Remove);

@@ -1,6 +1,7 @@
 //! Partitions that move between owners, over one log and one folder of tables; owners that were stopped and do not know it.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use shiyu_log::Records;
 use shiyu_log::local::{LocalLog, LocalLogOptions};
 use shiyu_log::table::TableWriter;
 use shiyu_log::vfs::RealVfs;
