@@ -154,6 +154,11 @@ impl Worker {
             fault::pass("cells.append")?;
             match self.log.append(Topic::Cells, 0, records).await {
                 Err(error) if error.is_full() => self.wait_for_room().await?,
+                // It may be there: readers drop an epoch they have seen.
+                Err(error @ LogError::Unsure { .. }) => {
+                    tracing::warn!(%error, "appending changes of counts again");
+                    self.wait_for_room().await?;
+                }
                 other => {
                     let appended = other?;
                     fault::pass("cells.appended")?;

@@ -44,7 +44,7 @@ impl Appender {
     }
 
     /// Appends and returns when every record is where it must be. After an error some of them may be in the log.
-    pub(super) async fn append(&self, lane: &Lane, records: &Records) -> Result<Appended, LogError> {
+    pub(super) async fn append(&self, lane: &Lane, records: &Records) -> Result<Delivered, LogError> {
         let producer = self.usable_producer()?;
         let (pending, answered) = Pending::new(records.len());
         {
@@ -110,6 +110,15 @@ async fn send(
     }
 }
 
+/// Records that are where they must be.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Delivered {
+    /// At these offsets.
+    Placed(Appended),
+    /// Somewhere: an answer was lost, and what librdkafka sent again the brokers had already.
+    Unplaced,
+}
+
 /// An append under way.
 pub(super) struct Pending(Mutex<Counting>);
 
@@ -117,16 +126,18 @@ struct Counting {
     left: usize,
     extents: Vec<(u64, u64)>,
     problem: Option<String>,
-    answer: Option<oneshot::Sender<Result<Appended, String>>>,
+    unplaced: bool,
+    answer: Option<oneshot::Sender<Result<Delivered, String>>>,
 }
 
 impl Pending {
-    fn new(records: usize) -> (Arc<Self>, oneshot::Receiver<Result<Appended, String>>) {
+    fn new(records: usize) -> (Arc<Self>, oneshot::Receiver<Result<Delivered, String>>) {
         let (answer, answered) = oneshot::channel();
         let counting = Counting {
             left: records,
             extents: Vec::new(),
             problem: None,
+            unplaced: false,
             answer: Some(answer),
         };
         (Arc::new(Self(Mutex::new(counting))), answered)
@@ -154,7 +165,10 @@ impl Pending {
         {
             let result = match counting.problem.take() {
                 Some(problem) => Err(problem),
-                None => Ok(Appended::of_extents(std::mem::take(&mut counting.extents))),
+                None if counting.unplaced => Ok(Delivered::Unplaced),
+                None => Ok(Delivered::Placed(Appended::of_extents(std::mem::take(
+                    &mut counting.extents,
+                )))),
             };
             // Whoever asked may have gone; the records stay.
             let _gone = answer.send(result);
@@ -165,7 +179,8 @@ impl Pending {
 impl Counting {
     fn add(&mut self, offset: i64) {
         let Ok(offset) = u64::try_from(offset) else {
-            return self.fail("a broker gave no offset");
+            self.unplaced = true;
+            return;
         };
         match self.extents.last_mut() {
             Some((_, end)) if *end == offset => *end += 1,
@@ -184,7 +199,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    fn of(offsets: &[i64]) -> Result<Appended, String> {
+    fn of(offsets: &[i64]) -> Result<Delivered, String> {
         let (pending, mut answered) = Pending::new(offsets.len());
         for &offset in offsets {
             pending.count(1, |counting| counting.add(offset));
@@ -194,16 +209,22 @@ mod tests {
 
     #[test]
     fn records_of_others_in_between_are_not_ours() {
-        let appended = of(&[3, 4, 9, 10, 12]).unwrap();
+        let Delivered::Placed(appended) = of(&[3, 4, 9, 10, 12]).unwrap() else {
+            panic!("it has its place")
+        };
         assert_eq!((appended.first_offset, appended.next_offset), (3, 13));
         assert_eq!(appended.extents().collect::<Vec<_>>(), [(3, 5), (9, 11), (12, 13)]);
-        assert_eq!(of(&[5, 6]).unwrap(), Appended::contiguous(5, 7));
+        assert_eq!(of(&[5, 6]).unwrap(), Delivered::Placed(Appended::contiguous(5, 7)));
     }
 
     #[test]
     fn offsets_out_of_order_are_an_error() {
         assert!(of(&[3, 4, 2]).is_err());
         assert!(of(&[3, 3]).is_err());
-        assert!(of(&[-1]).is_err());
+    }
+
+    #[test]
+    fn records_whose_answer_was_lost_are_there_and_nobody_knows_where() {
+        assert_eq!(of(&[3, -1001, 5]).unwrap(), Delivered::Unplaced);
     }
 }

@@ -36,7 +36,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::LogError;
 use crate::event_log::{Appended, EventLog, ReadBatch, Records, Topic};
-use append::Appender;
+use append::{Appender, Delivered};
 use client::Context;
 pub use group::{GroupChange, GroupMember, LetGo};
 use reader::{Pool, Step};
@@ -46,6 +46,9 @@ pub use settings::{KafkaSettings, SettingsError};
 const BATCH_BYTES_MAX: usize = 64 << 20;
 /// How long to wait before brokers that do not answer are asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
+/// How often, and in which steps, records are looked for whose place was not told.
+const LOCATE_TRIES: u32 = 240;
+const LOCATE_BYTES: usize = 4 << 20;
 /// How long to wait for more records once some are read.
 const MORE_WAIT: Duration = Duration::from_millis(10);
 
@@ -196,13 +199,55 @@ impl Inner {
                 limit: client::MESSAGE_BYTES_MAX - 1024,
             });
         }
-        let appended = self.appender.append(lane, records).await?;
+        let appended = match self.appender.append(lane, records).await? {
+            Delivered::Placed(appended) => appended,
+            Delivered::Unplaced => self.locate(lane, end, records).await?,
+        };
         if appended.first_offset < end {
             return Err(lane.truncated(end, (0, appended.first_offset)));
         }
         lane.note_end(appended.next_offset);
         metrics::counter!("shiyu_log_synced_bytes_total").increment(records.size_bytes() as u64);
         Ok(appended)
+    }
+
+    /// Finds records that are in the log, from `offset` on. Equal ones of others are as good: whoever appends what must not be taken for
+    /// another's puts a number of its own into it.
+    async fn locate(&self, lane: &Lane, mut offset: u64, records: &Records) -> Result<Appended, LogError> {
+        tracing::info!(
+            topic = lane.name,
+            partition = lane.partition,
+            "looking for where records were put"
+        );
+        let mut wanted = records.iter().map(|(_, value)| value).peekable();
+        let mut extents: Vec<(u64, u64)> = Vec::new();
+        for _ in 0..LOCATE_TRIES {
+            let (_, end) = self.ask_range(lane).await?;
+            while offset < end && wanted.peek().is_some() {
+                for batch in self.read(lane, offset, LOCATE_BYTES).await? {
+                    for (at, value) in (batch.first_offset..).zip(&batch.values) {
+                        if wanted.next_if(|wanted| *wanted == value.as_ref()).is_none() {
+                            continue;
+                        }
+                        match extents.last_mut() {
+                            Some((_, next)) if *next == at => *next += 1,
+                            _ => extents.push((at, at + 1)),
+                        }
+                    }
+                    offset = batch.next_offset();
+                }
+            }
+            if wanted.peek().is_none() {
+                return Ok(Appended::of_extents(extents));
+            }
+            // They are on one broker, and not yet on all that must have them.
+            self.or_closed(tokio::time::sleep(ASK_AGAIN)).await?;
+        }
+        Err(LogError::Unsure {
+            topic: lane.topic.name(),
+            partition: lane.partition,
+            problem: "brokers say they have the records, and do not show them".to_owned(),
+        })
     }
 
     async fn read(&self, lane: &Lane, offset: u64, max_bytes: usize) -> Result<Vec<ReadBatch>, LogError> {

@@ -156,10 +156,11 @@ async fn an_append_nobody_answers_is_told_as_unsure() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_lost_records_is_an_alarm() {
     let cluster = Cluster::new();
-    let log = cluster.open().await;
+    let log = cluster.open_with("&delivery_timeout_s=1").await;
     log.append(Topic::Events, 0, records(0, 20)).await.unwrap();
     // The mock's way to a shorter partition: another cluster at the same place is not to be had, so the log is told of more than there is.
-    let kafka = KafkaLog::open(KafkaSettings::parse(&cluster.url("")).unwrap(), "test")
+    let url = cluster.url("&delivery_timeout_s=1");
+    let kafka = KafkaLog::open(KafkaSettings::parse(&url).unwrap(), "test")
         .await
         .unwrap();
     kafka.inner.lanes[&(Topic::Events, 0)].note_end(30);
@@ -189,6 +190,26 @@ async fn a_topic_that_lost_records_is_an_alarm() {
     );
     let error = kafka.append(Topic::Events, 0, records(20, 1)).await.unwrap_err();
     assert!(matches!(error, LogError::Truncated { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_whose_place_was_not_told_are_found() {
+    let cluster = Cluster::new();
+    let log = cluster.open().await;
+    log.append(Topic::Events, 0, records(0, 20)).await.unwrap();
+    log.append(Topic::Events, 0, records(100, 3)).await.unwrap();
+    let kafka = KafkaLog::open(KafkaSettings::parse(&cluster.url("")).unwrap(), "test")
+        .await
+        .unwrap();
+    let lane = &kafka.inner.lanes[&(Topic::Events, 0)];
+    let found = kafka.inner.locate(lane, 2, &records(4, 3)).await.unwrap();
+    assert_eq!(found, Appended::contiguous(4, 7));
+    let mut apart = records(7, 2);
+    records(101, 2).iter().for_each(|(key, value)| {
+        apart.push(key, |buffer| buffer.extend_from_slice(value));
+    });
+    let found = kafka.inner.locate(lane, 2, &apart).await.unwrap();
+    assert_eq!(found.extents().collect::<Vec<_>>(), [(7, 9), (21, 23)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

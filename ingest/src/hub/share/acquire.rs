@@ -1,5 +1,6 @@
 //! Taking a partition over: from which state its new owner goes on.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::PathBuf;
 
 use shiyu_log::state::{PartitionState, StateStore};
@@ -101,6 +102,8 @@ impl Keeper {
         let takeover = v1::CellChanges {
             partition: if topic == Topic::Events { number } else { u32::MAX },
             incarnation,
+            // No two takeovers are equal, else one could be taken for another. The keys of RandomState come from the system's random source.
+            epoch: RandomState::new().hash_one(name),
             takeover: name.to_owned(),
             ..v1::CellChanges::default()
         };
