@@ -6,7 +6,7 @@ use shiyu_ingest::hub::Roles;
 use shiyu_ingest::hub::rebuild::rebuild;
 
 use super::load::hub_options;
-use crate::cli::{OutputFormat, RebuildArgs};
+use crate::cli::{LogArgs, OutputFormat, RebuildArgs};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::folder::{CityFolder, data_dir};
 use crate::output;
