@@ -19,7 +19,7 @@ use super::checkpoint;
 use super::file::{self, TableFile};
 use super::snapshot::Snapshot;
 use super::store::SyncedFileSystem;
-use super::upkeep::{Upkeep, UpkeepOptions};
+use super::upkeep::{LOOK_COMMITS, Upkeep, UpkeepOptions};
 use crate::vfs::{RealVfs, Vfs as _};
 use crate::{LogError, durable, fault};
 
@@ -118,7 +118,7 @@ impl TableWriter {
             tables,
             snapshot,
             upkeep: UpkeepOptions::default(),
-            commits_since_look: 0,
+            commits_since_look: LOOK_COMMITS,
             _lock: lock,
         };
         if writer.snapshot.tables.len() != writer.tables.len() {
