@@ -31,7 +31,7 @@ const INPUTS_MAX: usize = 128;
 /// Sizes below which files are of one class, bytes. Beyond the last they are large enough.
 const CLASSES_BYTES: [u64; 3] = [16 << 10, 128 << 10, 1 << 20];
 /// Between two looks for what to merge there are so many commits.
-const LOOK_COMMITS: u32 = 4;
+pub(super) const LOOK_COMMITS: u32 = 4;
 
 /// How the tables are kept up.
 #[derive(Debug, Clone)]

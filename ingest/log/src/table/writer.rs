@@ -20,7 +20,7 @@ use super::file::{self, TableFile};
 use super::owned::turn;
 use super::snapshot::Snapshot;
 use super::store::SyncedFileSystem;
-use super::upkeep::{Upkeep, UpkeepOptions};
+use super::upkeep::{LOOK_COMMITS, Upkeep, UpkeepOptions};
 use crate::vfs::{RealVfs, Vfs as _};
 use crate::{LogError, durable, fault};
 
@@ -135,7 +135,7 @@ impl TableWriter {
             tables,
             snapshot,
             upkeep: UpkeepOptions::default(),
-            commits_since_look: 0,
+            commits_since_look: LOOK_COMMITS,
             is_shared: shared,
             _lock: lock,
         };
