@@ -24,7 +24,8 @@ use crate::readiness::Readiness;
 use crate::serving::{ServeAddresses, access_of, engine_of, serve_grpc, serve_http};
 
 const TRIM_EVERY: Duration = Duration::from_mins(1);
-const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// Time to end well; with what the program's own end may take, ten seconds.
+const STOP_WITHIN: Duration = Duration::from_secs(8);
 /// Time before folders are watched again that a full disk interrupted.
 const WATCH_AGAIN: Duration = Duration::from_secs(1);
 
@@ -205,10 +206,11 @@ impl Serving {
 
     /// Stops the doors, commits what is in flight, closes the data folder.
     pub(crate) async fn stop(mut self) -> Result<(), Failure> {
+        let deadline = tokio::time::Instant::now() + STOP_WITHIN;
         self.stop.cancel();
         // Closing its standard input ends the worker.
         drop(self.worker_input.take());
-        let drained = tokio::time::timeout(STOP_WITHIN, async {
+        let drained = tokio::time::timeout_at(deadline, async {
             while let Some(ended) = self.tasks.join_next().await {
                 if let Ok(Err(error)) = ended {
                     tracing::warn!(%error, "a part ended badly");
@@ -226,7 +228,7 @@ impl Serving {
             ));
         }
         match Arc::try_unwrap(self.hub) {
-            Ok(hub) => match tokio::time::timeout(STOP_WITHIN, hub.close()).await {
+            Ok(hub) => match tokio::time::timeout_at(deadline, hub.close()).await {
                 Ok(closed) => closed.map_err(super::hub_failure),
                 Err(_elapsed) => Err(Failure::new(
                     Exit::TryLater,
