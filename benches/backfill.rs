@@ -160,7 +160,7 @@ fn load(folder: &Path, data_dir: &Path, input: &Path) -> Command {
     command
 }
 
-/// The bare way: our connector's batches, coordinates as numbers, a cell of resolution 11, Parquet. Two threads.
+/// The bare way: our connector's batches, coordinates as numbers, a cell of resolution 11, Parquet. A thread each.
 fn bare(folder: &Path, input: &Path) {
     let begun = Instant::now();
     let manifest =
@@ -179,13 +179,18 @@ fn bare(folder: &Path, input: &Path) {
         .unwrap()
         .open(&manifest, context)
         .unwrap();
-    let (sender, receiver) = std::sync::mpsc::sync_channel::<RecordBatch>(4);
+    let (sender, read) = std::sync::mpsc::sync_channel::<RecordBatch>(4);
+    let (located, receiver) = std::sync::mpsc::sync_channel::<RecordBatch>(4);
+    let locating = std::thread::spawn(move || {
+        for batch in read {
+            located.send(with_cells(&batch)).unwrap();
+        }
+    });
     let output = folder.join("bare.parquet");
     let writing = std::thread::spawn(move || {
         let mut writer: Option<ArrowWriter<std::fs::File>> = None;
         let mut rows = 0;
-        while let Ok(batch) = receiver.recv() {
-            let batch = with_cells(&batch);
+        for batch in receiver {
             rows += batch.num_rows();
             writer
                 .get_or_insert_with(|| {
@@ -216,6 +221,7 @@ fn bare(folder: &Path, input: &Path) {
         }
     });
     drop(sender);
+    locating.join().unwrap();
     println!("{} rows in {:?}", writing.join().unwrap(), begun.elapsed());
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray as _, StringArray};
 use shiyu_connectors::{Delivery, OpenContext};
+use shiyu_ingest::door::wire::write_event;
 use shiyu_ingest::door::{AesSealer, Door, DoorOutput, scrub};
 use shiyu_ingest::fold::cache::StateView;
 use shiyu_ingest::fold::count::FeedCounts;
@@ -146,8 +147,8 @@ pub(crate) fn print_stages(folder: &Path, input: &Path, orders: u64) {
         let state = StateStore::open(&data).unwrap().partition("events-0").unwrap();
         for (number, (changes, blob)) in (1_u64..).zip(epochs) {
             let mut batch = StateBatch::new();
-            for (key, value) in changes {
-                batch.put(Space::Records, key, value.unwrap());
+            for change in changes.iter() {
+                batch.put(Space::Records, change.key, change.value.unwrap());
             }
             batch.put(Space::Outbox, number.to_be_bytes(), blob);
             state.commit(batch).unwrap();
@@ -244,7 +245,7 @@ fn find_areas(city: &City, places: &[(LatLng, Cell)]) {
 fn encode(output: &DoorOutput) -> Records {
     let mut records = Records::new();
     for event in &output.events {
-        records.push_message(event.record_id.as_bytes(), event);
+        records.push(event.record_id.as_bytes(), |bytes| write_event(event, bytes));
     }
     records
 }

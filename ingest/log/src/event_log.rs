@@ -138,6 +138,14 @@ impl ReadBatch {
     pub fn next_offset(&self) -> u64 {
         self.first_offset + self.values.len() as u64
     }
+
+    /// Leaves out what lies before an offset.
+    pub fn skip_to(&mut self, offset: u64) {
+        if self.first_offset < offset {
+            self.values.drain(..(offset - self.first_offset) as usize);
+            self.first_offset = offset;
+        }
+    }
 }
 
 /// A durable log of topics and partitions. See the module for its rules.

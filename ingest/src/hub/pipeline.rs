@@ -15,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::positions::Positions;
 use super::{Clock, FeedBalance, HubError};
+use crate::door::wire::write_event;
 use crate::door::{Door, DoorOutput};
 use crate::fold::FoldHandle;
 
@@ -282,7 +283,7 @@ impl Entrance {
             key.clear();
             log_key(event, &mut key);
             let partition = partition_of(&key, self.partitions);
-            events[partition as usize].push_message(&key, event);
+            events[partition as usize].push(&key, |bytes| write_event(event, bytes));
             note(event, partition);
         });
         let mut rejections = Records::new();
