@@ -76,6 +76,25 @@ pub(crate) enum Command {
         after_help = "Examples:\n  shiyu simulate --seed 7 --days 90 --out yunlan\n  shiyu --data-dir hub load --city deploy/cities/yunlan --var CITY_DATA=yunlan\n  shiyu --data-dir hub score-truth --truth yunlan/truth"
     )]
     ScoreTruth(ScoreTruthArgs),
+    /// Write all a hub needs to go on to a folder, while it runs or not
+    #[command(
+        after_help = "Examples:\n  shiyu backup --city deploy/cities/yunlan --to /backups/2026-11-28\n\nSealing keys are not in a backup: keep the folder keys/ elsewhere. The log is trimmed only behind backups\nthat still lie where they were written (see `shiyu serve --log-keep`)."
+    )]
+    Backup(BackupArgs),
+    /// Make a data folder of a backup
+    #[command(
+        after_help = "Examples:\n  shiyu --data-dir /srv/shiyu restore --from /backups/2026-11-28 --verify\n\nThe data folder must be empty or missing. Put keys/ back into it before the\nhub starts: originals of rejections and pseudonyms of ids depend on the key."
+    )]
+    Restore(RestoreArgs),
+    /// Throw state and tables away and fold them again from the log
+    #[command(after_help = "Examples:\n  shiyu rebuild --city deploy/cities/yunlan\n\nStop the hub before.")]
+    Rebuild(RebuildArgs),
+    /// Records that were refused: list them, show their originals, push them again
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  shiyu rejections list --city deploy/cities/yunlan --reason bad_time\n  shiyu rejections show --city deploy/cities/yunlan 17\n  shiyu rejections replay --city deploy/cities/yunlan --reason unknown_status --dry-run"
+    )]
+    Rejections(RejectionsCommand),
     /// List what there is
     #[command(
         subcommand,
@@ -167,6 +186,9 @@ pub(crate) struct ServeArgs {
     /// Memory an analyst's SQL may take, MiB
     #[arg(long, default_value_t = 1024, value_name = "MIB")]
     pub(crate) sql_memory: u64,
+    /// Trim the log: MiB kept per partition; older segments go once they are folded and in every backup [default: keep all]
+    #[arg(long, value_name = "MIB")]
+    pub(crate) log_keep: Option<u64>,
 }
 
 /// `shiyu load`
@@ -298,6 +320,82 @@ pub(crate) enum ListCommand {
     Functions,
     /// Risk models of a city
     Models(CityArgs),
+}
+
+/// `shiyu backup`
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// City
+    #[command(flatten)]
+    pub(crate) city: CityArgs,
+    /// Folder to write to, empty or missing; on the hub's machine
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+}
+
+/// `shiyu restore`
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The backup
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: PathBuf,
+    /// Read everything back and compare it with the backup
+    #[arg(long)]
+    pub(crate) verify: bool,
+}
+
+/// `shiyu rebuild`
+#[derive(Debug, Args)]
+pub(crate) struct RebuildArgs {
+    /// City
+    #[command(flatten)]
+    pub(crate) city: CityArgs,
+}
+
+/// `shiyu rejections …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum RejectionsCommand {
+    /// List rejections, oldest first, without their originals
+    List(RejectionsArgs),
+    /// Print the original of one rejection; needs the data folder's key
+    Show(RejectionShowArgs),
+    /// Push the originals again, once mapping or crosswalk are repaired; needs the data folder's key
+    Replay(RejectionReplayArgs),
+}
+
+/// `shiyu rejections list`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RejectionsArgs {
+    /// City
+    #[command(flatten)]
+    pub(crate) city: CityArgs,
+    /// Only this feed's
+    #[arg(long, default_value = "")]
+    pub(crate) feed: String,
+    /// Only those with this code
+    #[arg(long, default_value = "", value_name = "CODE")]
+    pub(crate) reason: String,
+}
+
+/// `shiyu rejections show`
+#[derive(Debug, Args)]
+pub(crate) struct RejectionShowArgs {
+    /// City
+    #[command(flatten)]
+    pub(crate) city: CityArgs,
+    /// Number of the rejection, from `list`
+    pub(crate) number: u64,
+}
+
+/// `shiyu rejections replay`
+#[derive(Debug, Args)]
+pub(crate) struct RejectionReplayArgs {
+    /// Which
+    #[command(flatten)]
+    pub(crate) which: RejectionsArgs,
+    /// Only count them
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// `shiyu sql-worker`

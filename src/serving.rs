@@ -137,8 +137,10 @@ pub(crate) async fn serve_grpc(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let check = move |request: Request<()>| check_token(&access, request);
-    let intake = v1::intake_service_server::IntakeServiceServer::new(IntakeServer::new(hub.clone(), stop.clone()))
-        .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let doors = IntakeServer::new(hub.clone(), stop.clone());
+    let operations = v1::operations_service_server::OperationsServiceServer::new(doors.clone());
+    let intake =
+        v1::intake_service_server::IntakeServiceServer::new(doors).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let risk = v1::risk_service_server::RiskServiceServer::new(RiskServer::new(board, hub.city().clone(), hub.log()));
     let (health_reporter, health) = tonic_health::server::health_reporter();
     health_reporter
@@ -160,6 +162,7 @@ pub(crate) async fn serve_grpc(
         .add_service(health)
         .add_service(reflection)
         .add_service(intake)
+        .add_service(operations)
         .add_service(risk)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
         .await?;

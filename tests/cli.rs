@@ -180,3 +180,128 @@ fn a_city_that_lives_on_reaches_the_hub() {
     let cases: u64 = text.lines().nth(1).unwrap().parse().unwrap();
     assert!(cases > 50 && cases <= count, "{cases} cases of {count} records");
 }
+
+/// A data folder with a few days of Yunlan, and the folder of its files.
+fn loaded(folder: &Path) {
+    shiyu(folder)
+        .args(["demo", "--once", "--days", "1", "--scale", "0.01"])
+        .assert()
+        .success();
+}
+
+fn yunlan(data_dir: &Path, command: &[&str]) -> Command {
+    let (first, rest) = command.split_first().unwrap();
+    let mut run = shiyu(data_dir);
+    run.args([first, "--city", "deploy/cities/yunlan"]).args(rest);
+    run
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    shiyu(folder.path())
+        .args(["watch", "risk", "--address", "http://127.0.0.1:1"])
+        .assert()
+        .code(69);
+}
+
+#[test]
+fn a_data_folder_another_process_owns_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    loaded(folder.path());
+    let lock = std::fs::File::open(folder.path().join("LOCK")).unwrap();
+    lock.lock().unwrap();
+    for command in [
+        &["rebuild"] as &[&str],
+        &["backup", "--to", "/nowhere"],
+        &["rejections-list"],
+    ] {
+        let mut run = match command {
+            ["rejections-list"] => {
+                let mut run = shiyu(folder.path());
+                run.args(["rejections", "list", "--city", "deploy/cities/yunlan"]);
+                run
+            }
+            command => yunlan(folder.path(), command),
+        };
+        run.assert().code(77);
+    }
+}
+
+#[test]
+fn damaged_and_newer_data_are_refused_each_with_its_code() {
+    let folder = tempfile::tempdir().unwrap();
+    loaded(folder.path());
+    let identity = folder.path().join("hub.json");
+    let text = std::fs::read_to_string(&identity).unwrap();
+    std::fs::write(&identity, text.replace("\"format\": 1", "\"format\": 99")).unwrap();
+    yunlan(folder.path(), &["rebuild"]).assert().code(78);
+    std::fs::write(&identity, text).unwrap();
+
+    let segments = folder.path().join("log/sources.v1/0");
+    let segment = std::fs::read_dir(segments).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[40] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    yunlan(folder.path(), &["rebuild"]).assert().code(74);
+}
+
+#[test]
+fn what_is_no_backup_and_a_folder_in_use_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    shiyu(&data)
+        .args(["restore", "--from"])
+        .arg(folder.path())
+        .assert()
+        .code(66);
+    loaded(&data);
+    let here = folder.path().to_string_lossy().into_owned();
+    yunlan(&data, &["backup", "--to", &here]).assert().code(65);
+    yunlan(&data, &["backup", "--to", &format!("{here}/backup")])
+        .assert()
+        .success();
+    shiyu(&data)
+        .args(["restore", "--from", &format!("{here}/backup")])
+        .assert()
+        .code(65);
+    shiyu(&folder.path().join("other"))
+        .args(["restore", "--verify", "--from", &format!("{here}/backup")])
+        .assert()
+        .success();
+}
+
+#[test]
+fn refused_records_are_listed_shown_and_pushed_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = folder.path().join("hotline");
+    std::fs::create_dir(&files).unwrap();
+    std::fs::write(
+        files.join("orders.csv"),
+        "order_id,changed_at,filed_at,kind,content,address,lng,lat,status,unit,ended_at\n1,,soon,noise,,,,,,,\n",
+    )
+    .unwrap();
+    let data = folder.path().join("data");
+    yunlan(&data, &["load", "--feed", "hotline", "--input"])
+        .arg(folder.path())
+        .assert()
+        .success();
+    let rejections = |command: &[&str]| {
+        let (first, rest) = command.split_first().unwrap();
+        let output = shiyu(&data)
+            .args(["--output", "csv", "rejections", first, "--city", "deploy/cities/yunlan"])
+            .args(rest)
+            .assert()
+            .success();
+        String::from_utf8(output.get_output().stdout.clone()).unwrap()
+    };
+    let listed = rejections(&["list", "--reason", "bad_time"]);
+    assert!(
+        listed.contains("\n1,hotline,") && listed.contains("bad_time"),
+        "{listed}"
+    );
+    assert!(!rejections(&["list", "--reason", "missing_id"]).contains("hotline"));
+    assert!(rejections(&["show", "1"]).contains("\"filed_at\":\"soon\""));
+    assert!(rejections(&["replay", "--dry-run"]).contains("hotline,to be pushed,1"));
+    assert!(rejections(&["replay"]).contains("hotline,rejected,1"));
+}

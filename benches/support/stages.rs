@@ -103,13 +103,16 @@ pub(crate) fn print_stages(folder: &Path, input: &Path, orders: u64) {
     let deliveries = stages.run("text: CSV to columns", || read(folder, input, &city));
     stages.run("door", || {
         for delivery in &deliveries {
-            door.process_each(delivery, 0, |event| assert!(event.cell != 0));
+            door.process_each(delivery, i64::MAX, |event| assert!(event.cell != 0));
         }
     });
     stages.run("scrub", || deliveries.iter().for_each(scrub_all));
     let places = stages.run("datum, H3", || locate(&deliveries));
     stages.run("polygons", || find_areas(&city, &places));
-    let outputs: Vec<DoorOutput> = deliveries.iter().map(|delivery| door.process(delivery)).collect();
+    let outputs: Vec<DoorOutput> = deliveries
+        .iter()
+        .map(|delivery| door.process(delivery, i64::MAX))
+        .collect();
     drop((deliveries, places));
 
     let records = stages.run("events to protobuf", || outputs.iter().map(encode).collect::<Vec<_>>());

@@ -13,7 +13,7 @@ pub enum RejectionCode {
     JunkDate,
     /// The local time never was (clock set forward) and the manifest rejects such times.
     TimeInGap,
-    /// The event is later than the hub's clock allows.
+    /// A time is later than the hub's clock allows.
     FutureTime,
     /// A coordinate is no number.
     BadCoordinate,
@@ -25,8 +25,10 @@ pub enum RejectionCode {
     ForbiddenField,
     /// The row has too many or too few fields, or a quote is not closed.
     MalformedRow,
-    /// The row is larger than the feed's limit.
+    /// The row is larger than 1 MiB.
     TooLarge,
+    /// The record killed the process, three times.
+    PoisonCrash,
 }
 
 impl RejectionCode {
@@ -44,6 +46,7 @@ impl RejectionCode {
         (Self::ForbiddenField, "forbidden_field"),
         (Self::MalformedRow, "malformed_row"),
         (Self::TooLarge, "too_large"),
+        (Self::PoisonCrash, "poison_crash"),
     ];
 
     /// The word tables and receipts show.

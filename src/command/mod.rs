@@ -1,10 +1,14 @@
 //! One file per command.
 
+mod backup;
 mod check;
 mod demo;
 mod list;
 mod live;
 mod load;
+mod rebuild;
+mod rejections;
+mod restore;
 mod score_truth;
 mod serve;
 mod simulate;
@@ -31,6 +35,10 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Check(args) => check::run(output, &args),
         Command::Simulate(args) => simulate::run(output, &args).await,
         Command::ScoreTruth(args) => score_truth::run(data_dir, output, &args).await,
+        Command::Backup(args) => backup::run(data_dir, output, args).await,
+        Command::Restore(args) => restore::run(data_dir, output, args).await,
+        Command::Rebuild(args) => rebuild::run(data_dir, output, args).await,
+        Command::Rejections(command) => rejections::run(data_dir, output, command).await,
         Command::List(args) => list::run(output, args),
         Command::SqlWorker(args) => sql_worker::run(data_dir, args).await,
     }
@@ -51,6 +59,7 @@ pub(crate) fn print_line(text: &str) {
 pub(crate) fn hub_failure(error: HubError) -> Failure {
     let exit = match &error {
         HubError::City(_) | HubError::Connector(_) => Exit::Config,
+        HubError::Backup { .. } | HubError::Trimmed { .. } => Exit::Data,
         HubError::UnknownFeed { .. } => Exit::Usage,
         HubError::Key { .. } | HubError::Position { .. } => Exit::Io,
         _ => crate::disk::exit_of(&error).unwrap_or(Exit::Software),

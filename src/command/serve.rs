@@ -22,6 +22,7 @@ use crate::folder::{CityFolder, data_dir};
 use crate::readiness::Readiness;
 use crate::serving::{ServeAddresses, access_of, engine_of, serve_grpc, serve_http};
 
+const TRIM_EVERY: Duration = Duration::from_mins(1);
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// Time before folders are watched again that a full disk interrupted.
 const WATCH_AGAIN: Duration = Duration::from_secs(1);
@@ -42,7 +43,10 @@ async fn serve(folder: &CityFolder, data_dir: &Path, args: &ServeArgs) -> Result
     let hub = Hub::open(hub_options(folder, data_dir.to_owned()))
         .await
         .map_err(super::hub_failure)?;
-    let serving = Serving::start(hub, folder, &args.addresses, args.sql_memory).await?;
+    let mut serving = Serving::start(hub, folder, &args.addresses, args.sql_memory).await?;
+    if let Some(log_keep) = args.log_keep {
+        serving.trim_log(log_keep << 20);
+    }
     serving.print();
     serving.until_signal().await
 }
@@ -121,6 +125,22 @@ impl Serving {
             worker_input: worker.stdin.take(),
             worker,
         })
+    }
+
+    /// Trims the log now and then.
+    fn trim_log(&mut self, bytes_kept: u64) {
+        let (hub, stop) = (self.hub.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            let mut due = tokio::time::interval(TRIM_EVERY);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    _now = due.tick() => {
+                        hub.trim(bytes_kept).await?;
+                    }
+                }
+            }
+        });
     }
 
     /// Prints the addresses and a sample question.

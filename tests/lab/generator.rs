@@ -6,12 +6,12 @@
 //! each, a record's versions 1,000 orders apart and in an order of its own; every 500th order has no readable time. A batch is pushed
 //! again, with the same key, until it is answered. The ledger is synced before a batch counts as acknowledged; its lines are `first
 //! count`, and those of `FILE.sent` the same for everything that was ever sent. It ends after `--seconds`, or when standard input
-//! closes, each stream behind its batch; what then gets no answer within `--patience` seconds stays unacknowledged. Prints one JSON line.
+//! closes, each stream behind its batch; what then gets no answer within `--patience` seconds stays unacknowledged. A last batch waits until
+//! the fold has settled it. Prints one JSON line.
 #![allow(
     missing_docs,
     clippy::print_stdout,
     clippy::unwrap_used,
-    clippy::format_collect,
     clippy::panic,
     reason = "a program of the tests"
 )]
@@ -52,6 +52,8 @@ struct Sums {
     retries: AtomicU64,
     rejected: AtomicU64,
     stop: AtomicBool,
+    /// Whether the last batch was settled.
+    settled: AtomicBool,
     errors: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -64,7 +66,7 @@ fn main() {
         batch: number("--batch", 200),
         start: number("--start", 0),
         orders: number("--orders", 0),
-        patience: Duration::from_secs(number("--patience", 60)),
+        patience: Duration::from_secs(number("--patience", 300)),
     });
     let (streams, seconds) = (number("--streams", 8), number("--seconds", 0));
     let address = word("--address").unwrap();
@@ -85,7 +87,7 @@ fn main() {
         .collect();
     let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
     println!(
-        "{{\"generator\":true,\"seed\":{},\"offered_per_second\":{},\"seconds\":{:.1},\"sent\":{},\"acknowledged\":{},\"rejected\":{},\"retries\":{},\"errors\":{{{}}}}}",
+        "{{\"generator\":true,\"seed\":{},\"offered_per_second\":{},\"seconds\":{:.1},\"sent\":{},\"acknowledged\":{},\"rejected\":{},\"retries\":{},\"settled\":{},\"errors\":{{{}}}}}",
         settings.seed,
         settings.rate,
         begun.elapsed().as_secs_f64(),
@@ -93,6 +95,7 @@ fn main() {
         load(&sums.acknowledged),
         load(&sums.rejected),
         load(&sums.retries),
+        sums.settled.load(Ordering::Relaxed),
         errors.join(",")
     );
     // Reading standard input blocks for ever where nobody closes it.
@@ -118,27 +121,41 @@ async fn run(settings: &Arc<Settings>, sums: &Arc<Sums>, address: &str, ledger: 
         });
     }
     let tasks: Vec<_> = (0..streams)
-        .map(|_| {
-            let channel = Endpoint::from_shared(format!("http://{address}"))
-                .unwrap()
-                .connect_timeout(Duration::from_millis(500))
-                .timeout(ANSWER_WITHIN)
-                .connect_lazy();
-            let stream = Stream {
-                client: IntakeServiceClient::new(channel),
-                settings: settings.clone(),
-                sums: sums.clone(),
-                ledger: acknowledged.clone(),
-                sent: sent_file.clone(),
-            };
-            tokio::spawn(stream.run(streams))
-        })
+        .map(|_| tokio::spawn(stream_of(settings, sums, address, &acknowledged, &sent_file).run(streams)))
         .collect();
     for task in tasks {
         task.await.unwrap();
     }
+    // One more batch, answered when the fold has come to it: then everything before it is settled too.
+    sums.stop.store(true, Ordering::Relaxed);
+    let mut last = stream_of(settings, sums, address, &acknowledged, &sent_file);
+    let batch = sums.next_batch.fetch_add(1, Ordering::Relaxed);
+    let settled = last.push_next(batch, v1::Wait::Settled).await;
+    sums.settled.store(settled, Ordering::Relaxed);
+    drop(last);
     drop(acknowledged);
     writing.await.unwrap();
+}
+
+fn stream_of(
+    settings: &Arc<Settings>,
+    sums: &Arc<Sums>,
+    address: &str,
+    ledger: &mpsc::Sender<Acknowledged>,
+    sent: &Arc<Mutex<File>>,
+) -> Stream {
+    let channel = Endpoint::from_shared(format!("http://{address}"))
+        .unwrap()
+        .connect_timeout(Duration::from_millis(500))
+        .timeout(ANSWER_WITHIN)
+        .connect_lazy();
+    Stream {
+        client: IntakeServiceClient::new(channel),
+        settings: settings.clone(),
+        sums: sums.clone(),
+        ledger: ledger.clone(),
+        sent: sent.clone(),
+    }
 }
 
 fn open(path: &Path) -> File {
@@ -146,14 +163,14 @@ fn open(path: &Path) -> File {
 }
 
 /// Writes what was acknowledged, syncs, and only then lets it count.
-fn write_ledger(mut file: File, mut acknowledged: mpsc::Receiver<(u64, u64, oneshot::Sender<()>)>) {
-    let mut batches = Vec::new();
+fn write_ledger(mut file: File, mut acknowledged: mpsc::Receiver<Acknowledged>) {
+    let (mut batches, mut lines) = (Vec::new(), Vec::new());
     while acknowledged.blocking_recv_many(&mut batches, 1024) > 0 {
-        let lines: String = batches
-            .iter()
-            .map(|(first, count, _)| format!("{first} {count}\n"))
-            .collect();
-        file.write_all(lines.as_bytes()).unwrap();
+        for (first, count, _) in &batches {
+            writeln!(lines, "{first} {count}").unwrap();
+        }
+        file.write_all(&lines).unwrap();
+        lines.clear();
         file.sync_data().unwrap();
         for (_, _, counted) in batches.drain(..) {
             let _gone = counted.send(());
@@ -161,11 +178,14 @@ fn write_ledger(mut file: File, mut acknowledged: mpsc::Receiver<(u64, u64, ones
     }
 }
 
+/// First order, number of orders, whom to tell that it is on disk.
+type Acknowledged = (u64, u64, oneshot::Sender<()>);
+
 struct Stream {
     client: IntakeServiceClient<Channel>,
     settings: Arc<Settings>,
     sums: Arc<Sums>,
-    ledger: mpsc::Sender<(u64, u64, oneshot::Sender<()>)>,
+    ledger: mpsc::Sender<Acknowledged>,
     sent: Arc<Mutex<File>>,
 }
 
@@ -181,20 +201,26 @@ impl Stream {
             if self.settings.orders > 0 && offset >= self.settings.orders {
                 return;
             }
-            let first = self.settings.start + offset;
-            writeln!(self.sent.lock().unwrap(), "{first} {}", self.settings.batch).unwrap();
-            self.sums.sent.fetch_add(self.settings.batch, Ordering::Relaxed);
-            if !self.push(first).await {
+            if !self.push_next(batch, v1::Wait::Logged).await {
                 return;
             }
-            if batch.is_multiple_of(REPEAT_EVERY) && !self.push(first).await {
+            let first = self.settings.start + offset;
+            if batch.is_multiple_of(REPEAT_EVERY) && !self.push(first, v1::Wait::Logged).await {
                 return;
             }
         }
     }
 
+    /// Pushes a batch that was never sent.
+    async fn push_next(&mut self, batch: u64, wait: v1::Wait) -> bool {
+        let first = self.settings.start + batch * self.settings.batch;
+        writeln!(self.sent.lock().unwrap(), "{first} {}", self.settings.batch).unwrap();
+        self.sums.sent.fetch_add(self.settings.batch, Ordering::Relaxed);
+        self.push(first, wait).await
+    }
+
     /// Pushes a batch until it is answered; false where patience ends.
-    async fn push(&mut self, first: u64) -> bool {
+    async fn push(&mut self, first: u64, wait: v1::Wait) -> bool {
         let count = self.settings.batch;
         let request = v1::PushRequest {
             feed: "orders".to_owned(),
@@ -202,7 +228,7 @@ impl Stream {
                 .map(|number| order(number, self.settings.seed))
                 .collect(),
             idempotency_key: format!("{}-{first}", self.settings.seed),
-            wait: v1::Wait::Logged.into(),
+            wait: wait.into(),
         };
         let mut stopped_at: Option<Instant> = None;
         loop {

@@ -1,5 +1,7 @@
 //! Small files that are there whole or not at all.
 
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use crate::vfs::{RealVfs, Vfs};
@@ -23,6 +25,41 @@ pub fn replace_in(vfs: &dyn Vfs, path: &Path, bytes: &[u8]) -> Result<(), LogErr
         .map_err(unwritten("rename"))?;
     let folder = path.parent().unwrap_or(Path::new("."));
     vfs.sync_folder(folder).map_err(failed("sync the folder of"))
+}
+
+/// Copies the first `length` bytes of a file (all where none is given), durably; makes the folders above.
+pub fn copy_file(from: &Path, to: &Path, length: Option<u64>) -> Result<(), LogError> {
+    let failed = |action: &'static str, path: &Path| {
+        let path = path.to_owned();
+        move |source| LogError::Io { action, path, source }
+    };
+    let folder = to.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(failed("make", folder))?;
+    let mut source = File::open(from)
+        .map_err(failed("open", from))?
+        .take(length.unwrap_or(u64::MAX));
+    let mut target = File::create(to).map_err(failed("create", to))?;
+    io::copy(&mut source, &mut target).map_err(failed("copy", from))?;
+    target.sync_all().map_err(failed("sync", to))?;
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(failed("sync the folder of", to))
+}
+
+/// Copies the files of a folder, not those of the folders in it, durably.
+pub fn copy_folder(from: &Path, to: &Path) -> Result<(), LogError> {
+    let failed = |source| LogError::Io {
+        action: "list",
+        path: from.to_owned(),
+        source,
+    };
+    for entry in fs::read_dir(from).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_type().map_err(failed)?.is_file() {
+            copy_file(&entry.path(), &to.join(entry.file_name()), None)?;
+        }
+    }
+    Ok(())
 }
 
 /// A random number that a file keeps: read, or made once. Durable when it returns, also where a killed process had only just made it.

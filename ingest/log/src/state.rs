@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as _, Snapshot};
 
 use crate::LogError;
 pub use crate::filter::Filter;
@@ -27,6 +27,11 @@ pub enum Space {
     Meta,
     /// Rows committed but not yet in the tables.
     Outbox,
+}
+
+impl Space {
+    /// All spaces.
+    pub const ALL: [Self; 3] = [Self::Records, Self::Meta, Self::Outbox];
 }
 
 /// The store of one process.
@@ -53,6 +58,14 @@ impl StateStore {
         // A process that was killed may have left a commit that only the page cache holds; effects must not overtake it.
         database.persist(PersistMode::SyncAll).map_err(failed("sync"))?;
         Ok(Self { database })
+    }
+
+    /// The state of all partitions at this instant; what is committed later is not in it.
+    pub fn snapshot(&self) -> StateSnapshot {
+        StateSnapshot {
+            snapshot: self.database.snapshot(),
+            store: self.clone(),
+        }
     }
 
     /// The state of one partition.
@@ -136,6 +149,36 @@ impl PartitionState {
             }
         }
         writes.commit().map_err(failed("commit to"))
+    }
+}
+
+/// The state of all partitions at one instant.
+pub struct StateSnapshot {
+    snapshot: Snapshot,
+    store: StateStore,
+}
+
+impl std::fmt::Debug for StateSnapshot {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("StateSnapshot").finish_non_exhaustive()
+    }
+}
+
+impl StateSnapshot {
+    /// Calls `see` with every entry of a partition, by space, then by key.
+    pub fn for_each<E: From<LogError>>(
+        &self,
+        partition: &str,
+        mut see: impl FnMut(Space, &[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let state = self.store.partition(partition)?;
+        for space in Space::ALL {
+            for guard in self.snapshot.iter(state.keyspace(space)) {
+                let (key, value) = guard.into_inner().map_err(failed("read"))?;
+                see(space, &key, &value)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -245,6 +288,24 @@ mod tests {
             .for_each_key(Space::Records, |key| keys.push(key.to_vec()))
             .unwrap();
         assert_eq!(keys, [b"a2".to_vec(), b"b".to_vec()]);
+        let at = store.snapshot();
+        let mut batch = StateBatch::new();
+        batch.put(Space::Records, b"later".as_slice(), b"".as_slice());
+        state.commit(batch).unwrap();
+        let mut seen = Vec::new();
+        at.for_each("events-0", |space, key, _| {
+            seen.push((space, key.to_vec()));
+            Ok::<_, LogError>(())
+        })
+        .unwrap();
+        assert_eq!(
+            seen,
+            [
+                (Space::Records, b"a2".to_vec()),
+                (Space::Records, b"b".to_vec()),
+                (Space::Meta, b"offset".to_vec())
+            ]
+        );
         assert_eq!(
             store.partition("events-1").unwrap().get(Space::Records, b"b").unwrap(),
             None

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use arrow::array::{Array as _, Int64Array, RecordBatch, StringArray};
 use shiyu_schemas::code::Code as _;
@@ -52,6 +53,10 @@ struct Times {
     due: Option<Reading>,
 }
 
+/// How far a record's times may run ahead of the hub's clock: clocks of departments and of hubs are wrong by a day now and then, and a
+/// record must not be refused for that.
+const AHEAD_MAX: Duration = Duration::from_hours(48);
+
 /// Flags of one record.
 type Flags = Vec<&'static str>;
 
@@ -74,6 +79,7 @@ impl Door {
             source: source.rsplit('/').next().unwrap_or(source).to_owned(),
             received_at_us,
             revision: self.revision,
+            lateness_hours: self.lateness_hours,
             ..v1::Event::default()
         };
         let mut buffer = Vec::with_capacity(1024);
@@ -169,7 +175,9 @@ impl Door {
         self.put_identifier(record_id, &mut event.record_id, flags);
         event.kind = kind_at(columns.kind.as_ref(), row)?.into();
         event.origin = origin_at(&columns.origins, row, self.origin)?.into();
-        self.times(columns, row, flags)?.put(event);
+        let times = self.times(columns, row, flags)?;
+        self.check_future(&times, event.received_at_us)?;
+        times.put(event);
         event.source_version = columns
             .version
             .as_ref()
@@ -241,6 +249,27 @@ impl Door {
             closed,
             due,
         })
+    }
+
+    /// A source's clock that runs years ahead would make its version the newest for ever.
+    fn check_future(&self, times: &Times, received_at_us: i64) -> Result<(), (RejectionCode, &str)> {
+        let latest_us = received_at_us.saturating_add(AHEAD_MAX.as_micros() as i64);
+        let optional = self.mapping.optional_clocks.each_ref().map(Option::as_ref);
+        let [reported, updated, closed, _due] = optional;
+        let checked = [
+            (Some(times.occurred), Some(&self.mapping.occurred_at)),
+            (times.reported, reported),
+            (times.updated, updated),
+            (times.closed, closed),
+        ];
+        let late = checked.into_iter().find_map(|(reading, clock)| {
+            let is_late = reading.is_some_and(|reading| reading.at_us > latest_us);
+            clock.filter(|_| is_late)
+        });
+        match late {
+            Some(clock) => Err((RejectionCode::FutureTime, clock.text.field.as_str())),
+            None => Ok(()),
+        }
     }
 
     fn put_place<'a>(

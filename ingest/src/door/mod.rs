@@ -14,7 +14,7 @@
 //! - [`city`]: the door of a feed of a city folder
 //!
 //! One bad row never stops the others. Where a delivery is cut does not change what its rows become. The time of receipt is
-//! handed in. What the door leaves to the pipeline, because it needs the clock: the refusal of times in the future.
+//! handed in; how late a time may be follows from it.
 
 mod city;
 mod event;
@@ -34,7 +34,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, RecordBatch, StringArray};
+use arrow::array::{Array as _, AsArray as _, RecordBatch, StringArray};
 use arrow::array::{BooleanArray, new_null_array};
 use arrow::compute::{cast, filter_record_batch};
 use shiyu_connectors::Delivery;
@@ -49,6 +49,9 @@ pub use words::CategoryLookup;
 
 use mapping::Mapping;
 use rejection::Marks;
+
+/// Bytes of a row's texts, at most: a larger one is no record.
+const ROW_BYTES_MAX: usize = 1 << 20;
 
 /// What the door needs of a city to map one feed.
 pub struct DoorInputs<'a> {
@@ -93,6 +96,7 @@ pub struct Door {
     categories: Box<CategoryLookup>,
     layers: Vec<Arc<dyn AreaLookup>>,
     revision: u64,
+    lateness_hours: u32,
     sealer: Arc<dyn Sealer>,
 }
 
@@ -135,6 +139,7 @@ impl Door {
                 categories: inputs.categories,
                 layers: inputs.layers,
                 revision: inputs.revision,
+                lateness_hours: manifest.lateness_hours,
                 sealer,
             }),
             (mapping, ..) => {
@@ -144,14 +149,15 @@ impl Door {
         }
     }
 
-    /// Maps, locates, scrubs and checks one delivery.
-    pub fn process(&self, delivery: &Delivery) -> DoorOutput {
+    /// Maps, locates, scrubs and checks one delivery received at `received_at_us`, microseconds since 1970 UTC.
+    pub fn process(&self, delivery: &Delivery, received_at_us: i64) -> DoorOutput {
         let mut events = Vec::with_capacity(delivery.batch.num_rows());
-        let output = self.process_each(delivery, 0, |event| events.push(event.clone()));
+        let output = self.process_each(delivery, received_at_us, |event| events.push(event.clone()));
         DoorOutput { events, ..output }
     }
 
-    /// The same, but gives each event to `take` instead of keeping it. Events and rejections are stamped with `received_at_us`.
+    /// The same, but gives each event to `take` instead of keeping it. Events and rejections are stamped with `received_at_us`; times
+    /// more than two days behind it are refused, but for a due date.
     pub fn process_each(
         &self,
         delivery: &Delivery,
@@ -169,6 +175,7 @@ impl Door {
         let kept_rows = kept.num_rows();
         output.excluded = (rows - kept_rows - refused.len()) as u64;
         let mut marks = Marks::new(kept_rows);
+        mark_large_rows(&kept, &mut marks);
         self.events(
             &kept,
             &delivery.source,
@@ -228,6 +235,25 @@ impl Door {
         }
         let filtered = filter_record_batch(batch, &kept).expect("the condition has the batch's length");
         (filtered, evaluated.failed)
+    }
+}
+
+/// Rows that are too large to be one record of a department.
+fn mark_large_rows(batch: &RecordBatch, marks: &mut Marks<'_>) {
+    let texts: Vec<&StringArray> = batch
+        .columns()
+        .iter()
+        .filter_map(|column| column.as_string_opt())
+        .collect();
+    let all: usize = texts.iter().map(|column| column.value_data().len()).sum();
+    if all <= ROW_BYTES_MAX {
+        return;
+    }
+    for row in 0..batch.num_rows() {
+        let bytes: i32 = texts.iter().map(|column| column.value_length(row)).sum();
+        if bytes as usize > ROW_BYTES_MAX {
+            marks.set(row, RejectionCode::TooLarge, "");
+        }
     }
 }
 
@@ -306,6 +332,7 @@ fn message_of(code: RejectionCode, field: &str) -> String {
         }
         RejectionCode::ForbiddenField => format!("\"{field}\" is never admitted: leave it out"),
         RejectionCode::MalformedRow => "the row cannot be split into columns".to_owned(),
-        RejectionCode::TooLarge => "the row is larger than the feed's limit".to_owned(),
+        RejectionCode::PoisonCrash => "the record killed the process three times: report it".to_owned(),
+        RejectionCode::TooLarge => "the row is larger than 1 MiB: shorten its texts".to_owned(),
     }
 }

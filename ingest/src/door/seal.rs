@@ -16,6 +16,11 @@ pub trait Sealer: Send + Sync {
 
     /// What stands for an id that points at a person: `p-` and 32 hexadecimal digits, always the same for the same text and key.
     fn pseudonym(&self, text: &str) -> String;
+
+    /// The original of what [`Sealer::seal`] gave; `None` where key or bytes are not the right ones.
+    fn open(&self, sealed: &[u8]) -> Option<Vec<u8>>;
+    /// Id of the key.
+    fn key_id(&self) -> String;
 }
 
 /// AES-256-GCM with random 96-bit nonces.
@@ -44,16 +49,6 @@ impl AesSealer {
             key_id,
         }
     }
-
-    /// The original of what [`Sealer::seal`] gave; `None` where key or bytes are not the right ones.
-    pub fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
-        let (nonce, ciphertext) = sealed.split_at_checked(NONCE_BYTES)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let mut bytes = ciphertext.to_vec();
-        let plain_length = self.key.open_in_place(nonce, Aad::empty(), &mut bytes).ok()?.len();
-        bytes.truncate(plain_length);
-        Some(bytes)
-    }
 }
 
 impl Sealer for AesSealer {
@@ -72,6 +67,19 @@ impl Sealer for AesSealer {
     fn pseudonym(&self, text: &str) -> String {
         let tag = hmac::sign(&self.pseudonym_key, text.as_bytes());
         format!("p-{}", hex::encode(&tag.as_ref()[..PSEUDONYM_BYTES]))
+    }
+
+    fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, ciphertext) = sealed.split_at_checked(NONCE_BYTES)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut bytes = ciphertext.to_vec();
+        let plain_length = self.key.open_in_place(nonce, Aad::empty(), &mut bytes).ok()?.len();
+        bytes.truncate(plain_length);
+        Some(bytes)
+    }
+
+    fn key_id(&self) -> String {
+        self.key_id.clone()
     }
 }
 

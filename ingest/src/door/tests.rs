@@ -129,9 +129,12 @@ fn row<'a>(change: &[(usize, Option<&'a str>)]) -> Vec<Option<&'a str>> {
     row
 }
 
+/// Later than every time of these tests.
+const ANY_TIME: i64 = i64::MAX;
+
 fn process(door: &Door, rows: &[Vec<Option<&str>>]) -> DoorOutput {
     let rows: Vec<&[Option<&str>]> = rows.iter().map(Vec::as_slice).collect();
-    door.process(&delivery(&manifest(HOTLINE), &rows, 0))
+    door.process(&delivery(&manifest(HOTLINE), &rows, 0), ANY_TIME)
 }
 
 fn only(output: &DoorOutput) -> &v1::Event {
@@ -285,6 +288,39 @@ fn the_original_of_a_rejection_is_sealed_and_can_be_opened_with_the_key() {
 }
 
 #[test]
+fn a_time_behind_the_latest_is_refused_at_the_clock_that_has_it() {
+    let manifest = manifest(HOTLINE);
+    let door = hotline();
+    let at = |change: &[(usize, Option<&'static str>)], latest_us: i64| {
+        let rows = row(change);
+        let received_at_us = latest_us - 48 * 3_600_000_000;
+        let output = door.process(&delivery(&manifest, &[&rows], 0), received_at_us);
+        let refused = output.rejections.first();
+        refused.map(|rejection| (rejection.code.clone(), rejection.column.clone()))
+    };
+    let occurred_us = only(&process(&door, &[row(&[])])).occurred_at_us;
+    assert_eq!(at(&[], occurred_us), None);
+    let refused = |column: &str| Some(("future_time".to_owned(), column.to_owned()));
+    assert_eq!(at(&[], occurred_us - 1), refused("occurred_at"));
+    assert_eq!(
+        at(&[(1, Some("2099-01-01 00:00:00"))], occurred_us),
+        refused("occurred_at")
+    );
+    assert_eq!(
+        at(&[(2, Some("2099-01-01 00:00:00"))], occurred_us),
+        refused("closed_at")
+    );
+}
+
+#[test]
+fn a_row_larger_than_a_record_can_be_is_refused() {
+    let text = "噪".repeat(400_000);
+    let output = process(&hotline(), &[row(&[(8, Some(&text))]), row(&[(0, Some("2"))])]);
+    assert_eq!((output.events.len(), output.rejections.len()), (1, 1));
+    assert_eq!(output.rejections[0].code, "too_large");
+}
+
+#[test]
 fn a_malformed_row_is_rejected_with_its_bytes_sealed() {
     let manifest = manifest(HOTLINE);
     let mut delivery = delivery(&manifest, &[], 0);
@@ -293,7 +329,7 @@ fn a_malformed_row_is_rejected_with_its_bytes_sealed() {
         problem: "has 3 fields, not 10".to_owned(),
         raw: b"a,b,c".to_vec(),
     });
-    let output = hotline().process(&delivery);
+    let output = hotline().process(&delivery, ANY_TIME);
     let rejection = &output.rejections[0];
     assert_eq!(
         (rejection.code.as_str(), rejection.source_row, output.read),
@@ -393,7 +429,7 @@ fn a_correction_row_is_a_cancel_with_the_key_of_its_record() {
         &[Some("12-1"), Some("31111"), Some("-1"), Some("7/4/2012 5:06")],
         &[None, Some("31111"), Some("1"), Some("3/11/2012 2:30")],
     ];
-    let output = door.process(&delivery(&manifest, &rows, 0));
+    let output = door.process(&delivery(&manifest, &rows, 0), ANY_TIME);
     let kinds: Vec<(v1::EventKind, &str)> = output
         .events
         .iter()
@@ -533,10 +569,10 @@ fn where_a_delivery_is_cut_does_not_change_what_its_rows_become() {
         })
         .collect();
     let rows: Vec<&[Option<&str>]> = rows.iter().map(Vec::as_slice).collect();
-    let whole = door.process(&delivery(&manifest, &rows, 0));
+    let whole = door.process(&delivery(&manifest, &rows, 0), ANY_TIME);
     for cut in 0..=rows.len() {
-        let mut parts = door.process(&delivery(&manifest, &rows[..cut], 0));
-        let rest = door.process(&delivery(&manifest, &rows[cut..], cut));
+        let mut parts = door.process(&delivery(&manifest, &rows[..cut], 0), ANY_TIME);
+        let rest = door.process(&delivery(&manifest, &rows[cut..], cut), ANY_TIME);
         parts.events.extend(rest.events);
         parts.rejections.extend(rest.rejections);
         assert_eq!(parts.events, whole.events, "cut at {cut}");
@@ -558,13 +594,16 @@ fn the_same_record_from_elsewhere_is_the_same_version() {
     let manifest = manifest(HOTLINE);
     let door = hotline();
     let same = row(&[]);
-    let first = door.process(&delivery(&manifest, &[&same], 0));
-    let again = door.process(&delivery(&manifest, &[&same], 5));
+    let first = door.process(&delivery(&manifest, &[&same], 0), ANY_TIME);
+    let again = door.process(&delivery(&manifest, &[&same], 5), ANY_TIME);
     let hash = |output: &DoorOutput| (output.events[0].content_hash_high, output.events[0].content_hash_low);
     assert_eq!(hash(&first), hash(&again));
     assert_ne!(first.events[0].delivery_hash, again.events[0].delivery_hash);
     let other = row(&[(8, Some("白天噪音扰民"))]);
-    assert_ne!(hash(&first), hash(&door.process(&delivery(&manifest, &[&other], 0))));
+    assert_ne!(
+        hash(&first),
+        hash(&door.process(&delivery(&manifest, &[&other], 0), ANY_TIME))
+    );
 }
 
 #[test]
@@ -579,7 +618,7 @@ fn a_batch_with_other_columns_is_read_by_name() {
         batch: full.batch.project(&keep).unwrap(),
         ..full
     };
-    let output = hotline().process(&fewer);
+    let output = hotline().process(&fewer, ANY_TIME);
     assert_eq!(
         (only(&output).text.as_str(), only(&output).record_id.as_str()),
         ("", "1")

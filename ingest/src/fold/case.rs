@@ -16,9 +16,9 @@ use super::cell::{CellDelta, CellKey};
 use super::columns::json_object;
 use super::event::Event;
 
-/// Deliveries remembered per record. An older one that comes again is `unchanged` or `stale` instead of `duplicate`; it is never
-/// counted twice.
-const DELIVERIES_MAX: usize = 64;
+/// Deliveries, and versions that are not current, remembered per record. An older one that comes again is `unchanged` or `stale` instead of
+/// `duplicate`; it is never counted twice.
+const REMEMBERED_MAX: usize = 64;
 
 const HOUR_US: i64 = 3_600_000_000;
 
@@ -79,6 +79,9 @@ pub struct RecordState {
     /// What a row of `case_changes` needs beyond this; only where another record's event can change the case (match key).
     #[prost(message, optional, boxed, tag = "18")]
     pub description: Option<Box<Description>>,
+    /// Versions that are not current, by [`version_hash`], oldest knowledge first: each is a row of `events` once.
+    #[prost(fixed64, repeated, tag = "19")]
+    pub superseded: Vec<u64>,
 }
 
 /// What a case is about: the rest of a row of `case_changes`.
@@ -215,6 +218,7 @@ impl RecordState {
             place_precision: event.place_precision,
             paired: false,
             description,
+            superseded: Vec::new(),
         }
     }
 
@@ -245,13 +249,22 @@ impl RecordState {
 
     /// Remembers a delivery.
     pub fn remember(&mut self, delivery_hash: u64) {
-        if self.deliveries.contains(&delivery_hash) {
-            return;
-        }
-        if self.deliveries.len() >= DELIVERIES_MAX {
-            self.deliveries.remove(0);
-        }
-        self.deliveries.push(delivery_hash);
+        remember(&mut self.deliveries, delivery_hash);
+    }
+
+    /// Remembers a version that is not current.
+    pub fn supersede(&mut self, version_hash: u64) {
+        remember(&mut self.superseded, version_hash);
+    }
+
+    /// The current version, as [`version_hash`] of its event gives it.
+    pub fn version_hash(&self) -> u64 {
+        hash_of_version(
+            self.source_version,
+            self.updated_at_us,
+            [self.content_hash_high, self.content_hash_low],
+            self.kind,
+        )
     }
 
     /// How the case stands now.
@@ -294,6 +307,36 @@ impl RecordState {
             severity: sign * i64::from(self.severity),
         })
     }
+}
+
+/// What tells one version of a record from another.
+pub fn version_hash(event: &Event<'_>) -> u64 {
+    hash_of_version(
+        event.source_version,
+        event.updated_at_us,
+        [event.content_hash_high, event.content_hash_low],
+        event.kind,
+    )
+}
+
+fn hash_of_version(source_version: i64, updated_at_us: i64, content: [u64; 2], kind: i32) -> u64 {
+    let mut bytes = [0; 36];
+    bytes[..8].copy_from_slice(&source_version.to_le_bytes());
+    bytes[8..16].copy_from_slice(&updated_at_us.to_le_bytes());
+    bytes[16..24].copy_from_slice(&content[0].to_le_bytes());
+    bytes[24..32].copy_from_slice(&content[1].to_le_bytes());
+    bytes[32..].copy_from_slice(&kind.to_le_bytes());
+    xxhash_rust::xxh3::xxh3_64(&bytes)
+}
+
+fn remember(known: &mut Vec<u64>, hash: u64) {
+    if known.contains(&hash) {
+        return;
+    }
+    if known.len() >= REMEMBERED_MAX {
+        known.remove(0);
+    }
+    known.push(hash);
 }
 
 impl Description {
@@ -390,7 +433,7 @@ mod tests {
         for delivery in 0..200 {
             record.remember(delivery);
         }
-        assert_eq!(record.deliveries.len(), DELIVERIES_MAX);
+        assert_eq!(record.deliveries.len(), REMEMBERED_MAX);
         assert_eq!(record.deliveries.last(), Some(&199));
     }
 

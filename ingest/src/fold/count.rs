@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use shiyu_schemas::v1;
 
+const HOUR_US: i64 = 3_600_000_000;
+
 /// Totals of one feed. They are part of the epoch's commit, so they neither lose nor repeat.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Counts {
@@ -37,6 +39,9 @@ pub struct Counts {
     /// Why records were rejected: `code column` to records.
     #[prost(btree_map = "string, uint64", tag = "10")]
     pub reasons: BTreeMap<String, u64>,
+    /// Greatest time of an event seen, clamped to five minutes ahead of its arrival; microseconds since 1970 UTC.
+    #[prost(sint64, optional, tag = "11")]
+    pub watermark_us: Option<i64>,
 }
 
 /// Totals of every feed of one partition.
@@ -86,7 +91,24 @@ impl Counts {
         }
     }
 
+    /// Moves the watermark on.
+    pub fn advance(&mut self, time_us: i64) {
+        self.watermark_us = self.watermark_us.max(Some(time_us));
+    }
+
+    /// Whether a time lies so many hours and more behind the watermark.
+    pub fn is_late(&self, time_us: i64, lateness_hours: u32) -> bool {
+        let lateness_us = i64::from(lateness_hours) * HOUR_US;
+        self.watermark_us
+            .is_some_and(|watermark_us| time_us < watermark_us.saturating_sub(lateness_us))
+    }
+
     fn add(&mut self, other: &Self) {
+        // Of several partitions the slowest says how far the feed is.
+        self.watermark_us = match (self.watermark_us, other.watermark_us) {
+            (Some(own), Some(others)) => Some(own.min(others)),
+            (own, others) => own.or(others),
+        };
         self.accepted += other.accepted;
         self.unchanged += other.unchanged;
         self.duplicate += other.duplicate;

@@ -9,12 +9,16 @@ use prost::Message;
 use shiyu_schemas::v1::{self, Outcome};
 
 use super::error::FoldError;
-use super::event;
+use super::event::{self, Event};
 use super::rows::{EventRows, RejectionRows, ScoreRows};
 use super::step::{Effects, OtherChange, OwnChange};
 
 /// First byte of a blob: the format.
 const FORMAT: u8 = 1;
+
+/// Bit of an outcome's byte that says that the record is late.
+pub const LATE: u8 = 0x80;
+const LATE_FLAG: &str = "late";
 
 /// Largest blob taken, bytes; what is larger is damaged.
 const BLOB_BYTES_MAX: usize = 1 << 30;
@@ -25,7 +29,7 @@ pub struct EpochRecord {
     /// Offset of its first record.
     #[prost(uint64, tag = "1")]
     pub first_offset: u64,
-    /// Outcome of each record, protobuf's number.
+    /// Outcome of each record: protobuf's number, and [`LATE`] where the record is late.
     #[prost(bytes = "vec", tag = "2")]
     pub outcomes: Vec<u8>,
     /// For each accepted record: versions, and in the lowest bit whether it is paired.
@@ -65,9 +69,10 @@ impl EpochRecord {
     }
 
     /// Adds what the next event did.
-    pub fn push(&mut self, effects: &mut Effects) {
+    pub fn push(&mut self, effects: &mut Effects, is_late: bool) {
         let index = self.outcomes.len() as u32;
-        self.outcomes.push(effects.outcome as u8);
+        self.outcomes
+            .push(effects.outcome as u8 | if is_late { LATE } else { 0 });
         if let Some(own) = effects.own {
             self.own.push(u64::from(own.versions) << 1 | u64::from(own.paired));
         }
@@ -116,8 +121,8 @@ impl EpochRecord {
         let mut own = self.own.iter();
         let mut others = self.others.iter().peekable();
         let mut sequence = self.sequence;
-        for (index, (value, outcome)) in values.iter().zip(&self.outcomes).enumerate() {
-            let outcome = outcome_of(*outcome);
+        for (index, (value, &byte)) in values.iter().zip(&self.outcomes).enumerate() {
+            let outcome = outcome_of(byte);
             if !matches!(outcome, Outcome::Accepted | Outcome::Stale) {
                 continue;
             }
@@ -126,8 +131,11 @@ impl EpochRecord {
                 versions: (packed >> 1) as u32,
                 paired: packed & 1 == 1,
             });
-            event::with_event(value, |event| {
-                rows.push(event, outcome, change, sequence);
+            event::with_event(value, |mut event| {
+                if byte & LATE != 0 {
+                    mark_late(&mut event);
+                }
+                rows.push(&event, outcome, change, sequence);
                 sequence += u64::from(change.is_some());
                 while let Some(other) = others.next_if(|other| other.index as usize == index) {
                     rows.push_other(event.feed, &other.change, sequence);
@@ -158,9 +166,14 @@ pub fn replay_scores(values: &[Bytes], rows: &mut ScoreRows) -> Result<(), prost
     Ok(())
 }
 
+/// Marks an event that came when its window may have been told already.
+pub fn mark_late(event: &mut Event<'_>) {
+    event.flags.push(LATE_FLAG);
+}
+
 /// The outcome of a byte.
 pub fn outcome_of(byte: u8) -> Outcome {
-    Outcome::try_from(i32::from(byte)).unwrap_or(Outcome::Unspecified)
+    Outcome::try_from(i32::from(byte & !LATE)).unwrap_or(Outcome::Unspecified)
 }
 
 #[cfg(test)]

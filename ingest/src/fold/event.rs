@@ -57,13 +57,14 @@ pub struct Event<'a> {
     pub source: &'a str,
     pub source_row: u64,
     pub revision: u64,
+    pub lateness_hours: u32,
 }
 
 /// Calls `then` with the event in `bytes`.
-pub fn with_event<T>(bytes: &[u8], then: impl FnOnce(&Event<'_>) -> T) -> Result<T, prost::DecodeError> {
+pub fn with_event<T>(bytes: &[u8], then: impl FnOnce(Event<'_>) -> T) -> Result<T, prost::DecodeError> {
     match Event::read(bytes) {
-        Some(event) => Ok(then(&event)),
-        None => Ok(then(&Event::of(&v1::Event::decode(bytes)?))),
+        Some(event) => Ok(then(event)),
+        None => Ok(then(Event::of(&v1::Event::decode(bytes)?))),
     }
 }
 
@@ -116,6 +117,7 @@ impl<'a> Event<'a> {
             source: &event.source,
             source_row: event.source_row,
             revision: event.revision,
+            lateness_hours: event.lateness_hours,
         }
     }
 
@@ -158,6 +160,7 @@ impl<'a> Event<'a> {
             28 => self.local_month = signed_32(number),
             43 => self.place_precision = number as i32,
             71 => self.source_row = number,
+            73 => self.lateness_hours = number as u32,
             _ => return false,
         }
         true
@@ -379,6 +382,7 @@ mod tests {
             source: format!("{text}13"),
             source_row: number as u64,
             revision: number as u64,
+            lateness_hours: 72,
         }
     }
 

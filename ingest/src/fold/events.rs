@@ -9,7 +9,7 @@ use shiyu_schemas::v1::{self, Outcome};
 use super::cache::{Changes, StateCache, StateView};
 use super::cell::{self, CellDelta};
 use super::count::{Counts, FeedCounts};
-use super::epoch::EpochRecord;
+use super::epoch::{EpochRecord, mark_late};
 use super::error::FoldError;
 use super::event::{self, Event};
 use super::rows::EventRows;
@@ -68,27 +68,37 @@ impl<V: StateView> EventFold<V> {
 
     /// Applies the next record of the partition.
     pub fn apply(&mut self, value: &Bytes, counts: &mut FeedCounts) -> Result<(), FoldError> {
-        event::with_event(value, |event| self.apply_event(event, counts)).map_err(|source| FoldError::Record {
-            topic: Topic::Events.name(),
-            partition: self.partition,
-            offset: self.record.next_offset(),
-            source,
+        event::with_event(value, |mut event| self.apply_event(&mut event, counts)).map_err(|source| {
+            FoldError::Record {
+                topic: Topic::Events.name(),
+                partition: self.partition,
+                offset: self.record.next_offset(),
+                source,
+            }
         })?
     }
 
-    fn apply_event(&mut self, event: &Event<'_>, counts: &mut FeedCounts) -> Result<(), FoldError> {
+    fn apply_event(&mut self, event: &mut Event<'_>, counts: &mut FeedCounts) -> Result<(), FoldError> {
         let mut effects = step(&mut self.cache, event)?;
         let totals = counts.of(event.feed);
         totals.count(effects.outcome);
         totals.withdrawn = totals.withdrawn.saturating_add_signed(effects.matched);
         totals.waiting = totals.waiting.saturating_add_signed(effects.waiting);
+        // A later version of a known record moves its own count; only a record never seen can fall into a window that was told.
+        let is_late = effects.own.is_some_and(|own| own.versions == 1)
+            && totals.is_late(event.occurred_at_us, event.lateness_hours);
+        if is_late {
+            mark_late(event);
+        }
         if effects.outcome == Outcome::Accepted {
             for flag in &event.flags {
                 Counts::note(&mut totals.flags, flag);
             }
         }
         let ahead_us = event.received_at_us.saturating_add(AHEAD_MAX.as_micros() as i64);
-        self.watermark_us = self.watermark_us.max(event.occurred_at_us.min(ahead_us));
+        let time_us = event.occurred_at_us.min(ahead_us);
+        totals.advance(time_us);
+        self.watermark_us = self.watermark_us.max(time_us);
         if fault::bug("wall-clock-watermark") {
             self.watermark_us = jiff::Timestamp::now().as_microsecond();
         }
@@ -101,8 +111,13 @@ impl<V: StateView> EventFold<V> {
             sequence += 1;
         }
         self.deltas.extend(effects.deltas.drain(..));
-        self.record.push(&mut effects);
+        self.record.push(&mut effects, is_late);
         Ok(())
+    }
+
+    /// Passes the next record by: it is rejected.
+    pub fn pass_by(&mut self) {
+        self.record.outcomes.push(Outcome::Rejected as u8);
     }
 
     /// Ends the epoch: what goes to the state store, and what it did. The rows wait in [`Self::rows_mut`].

@@ -1,14 +1,17 @@
 //! Commits rows of many epochs of all partitions to the tables, in one commit per table; then trims the outbox.
 //!
 //! A commit comes when its time has come, when enough bytes wait, or when somebody asks. Until it is done the epochs lie in the outbox,
-//! so a crash costs nothing but the work.
+//! so a crash costs nothing but the work. Files are merged beside this, in one job at a time, which holds up no commit.
+
+use std::path::PathBuf;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
-use shiyu_log::table::{EpochMark, EpochRows, Snapshot, TableWriter};
-use shiyu_log::{Topic, fault};
+use shiyu_log::table::{EpochMark, EpochRows, FrozenTables, MergeStop, Merged, Snapshot, TableWriter};
+use shiyu_log::{LogError, Topic, fault};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::error::FoldError;
@@ -26,6 +29,19 @@ pub enum Handed {
     Rows(Box<HandedRows>),
     /// Commit what came before; the answer is the snapshot that shows it.
     Flush(oneshot::Sender<Snapshot>),
+    /// Commit what came before, and hold everything while a backup begins.
+    Freeze(Box<Freeze>),
+}
+
+/// Asks for the tables as they are.
+#[derive(Debug)]
+pub struct Freeze {
+    /// Where to copy what changes in place.
+    pub to: PathBuf,
+    /// The answer.
+    pub frozen: oneshot::Sender<Result<FrozenTables, LogError>>,
+    /// Until this is closed no table is committed and no outbox trimmed.
+    pub released: oneshot::Receiver<()>,
 }
 
 /// Rows of one epoch of one partition.
@@ -82,6 +98,8 @@ pub struct Flusher {
     waiting_units: usize,
     waiting_since: WaitingSince,
     due: Option<Instant>,
+    merging: Option<JoinHandle<Result<Option<Merged>, LogError>>>,
+    stop_merging: MergeStop,
 }
 
 impl Flusher {
@@ -100,6 +118,8 @@ impl Flusher {
             waiting_units: 0,
             waiting_since,
             due: None,
+            merging: None,
+            stop_merging: MergeStop::default(),
         }
     }
 
@@ -113,6 +133,11 @@ impl Flusher {
                     self.commit().await?;
                     continue;
                 }
+                merged = merged(&mut self.merging), if self.merging.is_some() => {
+                    self.merging = None;
+                    self.keep_up(merged?).await?;
+                    continue;
+                }
                 handed = receiver.recv() => handed,
             };
             match handed {
@@ -122,9 +147,52 @@ impl Flusher {
                     // Whoever asked may have gone: nothing is lost by that.
                     drop(answer.send(self.tables.snapshot().clone()));
                 }
-                None => return self.commit().await,
+                Some(Handed::Freeze(freeze)) => {
+                    self.commit().await?;
+                    let Freeze { to, frozen, released } = *freeze;
+                    let answer = self.tables.freeze(&to);
+                    if frozen.send(answer).is_ok() {
+                        // Closed is all it ever is.
+                        let _closed = released.await;
+                    }
+                }
+                None => {
+                    self.commit().await?;
+                    return self.end_merging().await;
+                }
             }
         }
+    }
+
+    /// Commits what was merged, and starts the next merge.
+    async fn keep_up(&mut self, merged: Option<Merged>) -> Result<(), FoldError> {
+        if let Some(merged) = merged
+            && let Err(error) = self.tables.apply(merged).await
+        {
+            if !error.is_full() {
+                return Err(error.into());
+            }
+            tracing::warn!(%error, "files stay unmerged for want of room on the disk");
+            self.tables.reopen().await?;
+            return Ok(());
+        }
+        match self.tables.next_merge(&self.stop_merging)? {
+            Some(job) => self.merging = Some(tokio::task::spawn_blocking(move || job.run())),
+            None => self.tables.tidy().await?,
+        }
+        Ok(())
+    }
+
+    /// A merge that runs is given up; its files go when the tables are tidied.
+    async fn end_merging(&mut self) -> Result<(), FoldError> {
+        self.stop_merging.stop();
+        if let Some(merging) = self.merging.take() {
+            // Files that were not merged are read as they are.
+            if let Err(error) = merging.await? {
+                tracing::warn!(%error, "a merge of files failed");
+            }
+        }
+        Ok(())
     }
 
     async fn take(&mut self, rows: HandedRows) -> Result<(), FoldError> {
@@ -172,7 +240,11 @@ impl Flusher {
         drop(permits);
         metrics::histogram!("shiyu_fold_flush_seconds").record(begun.elapsed().as_secs_f64());
         metrics::counter!("shiyu_fold_flushed_epochs").increment(epochs.len() as u64);
-        self.trim(epochs).await
+        self.trim(epochs).await?;
+        if self.merging.is_none() {
+            self.keep_up(None).await?;
+        }
+        Ok(())
     }
 
     /// Commits; where the disk is full it waits for room, and asks the tables first whether the failed commit is there.
@@ -200,5 +272,21 @@ impl Flusher {
             Ok(())
         })
         .await?
+    }
+}
+
+/// The end of the merge that runs.
+async fn merged(
+    merging: &mut Option<JoinHandle<Result<Option<Merged>, LogError>>>,
+) -> Result<Option<Merged>, FoldError> {
+    match merging {
+        Some(merging) => match merging.await? {
+            Err(error) if error.is_full() => {
+                tracing::warn!(%error, "files stay unmerged for want of room on the disk");
+                Ok(None)
+            }
+            other => Ok(other?),
+        },
+        None => std::future::pending().await,
     }
 }

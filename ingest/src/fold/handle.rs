@@ -1,20 +1,22 @@
 //! Starts the fold, and what the rest of the hub sees of it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use shiyu_log::state::StateStore;
-use shiyu_log::table::{Snapshot, TableWriter};
+use shiyu_log::table::{FrozenTables, Snapshot, TableWriter};
 use shiyu_log::{EventLog, Topic};
 use shiyu_schemas::v1;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::attempt::PoisonOptions;
 use super::count::{Counts, FeedCounts};
 use super::error::FoldError;
-use super::flusher::{Flusher, Handed, WaitingSince, budget_total};
+use super::flusher::{Flusher, Freeze, Handed, WaitingSince, budget_total};
 use super::partition::{Partition, state_name};
 use super::progress::Progress;
 use super::worker::Worker;
@@ -23,7 +25,7 @@ use super::worker::Worker;
 const QUEUED_EPOCHS: usize = 64;
 
 /// What is folded into tables. Changes of counts go to their table with the events they come from.
-const FOLDED: [Topic; 3] = [Topic::Events, Topic::Rejections, Topic::Scores];
+pub const FOLDED: [Topic; 3] = [Topic::Events, Topic::Rejections, Topic::Scores];
 
 /// Sizes and times of the fold.
 #[derive(Debug, Clone)]
@@ -44,6 +46,8 @@ pub struct FoldOptions {
     pub read_bytes: usize,
     /// Outcomes kept per partition for those who wait for them.
     pub outcomes_kept: usize,
+    /// What isolating a record that kills the process needs; without it such a record is tried for ever.
+    pub poison: Option<PoisonOptions>,
 }
 
 impl Default for FoldOptions {
@@ -57,6 +61,7 @@ impl Default for FoldOptions {
             epoch_bytes: 16 << 20,
             read_bytes: 8 << 20,
             outcomes_kept: 1 << 20,
+            poison: None,
         }
     }
 }
@@ -90,7 +95,10 @@ impl Fold {
         let flusher = tokio::spawn(watched(ending.clone(), flusher.run(receiver)));
         let mut workers = Vec::new();
         let mut progress = Vec::new();
-        for (partition, seen) in opened {
+        for (mut partition, seen) in opened {
+            if let Some(poison) = &options.poison {
+                partition.isolate_poison(poison)?;
+            }
             progress.push(seen.clone());
             let worker = Worker {
                 log: log.clone(),
@@ -239,6 +247,25 @@ impl FoldHandle {
                 .await
                 .map_err(|_closed| FoldError::Stopped)?;
             answered.await.map_err(|_closed| FoldError::Stopped)
+        })
+        .await
+    }
+
+    /// Commits everything applied so far, copies what of the tables changes in place to `to`, and holds tables and outbox as they are until
+    /// the second value is dropped: a state snapshot taken meanwhile fits the tables.
+    pub async fn freeze(&self, to: PathBuf) -> Result<(FrozenTables, oneshot::Sender<()>), FoldError> {
+        if let Some(failure) = self.ending.failure.get() {
+            return Err(failure.clone());
+        }
+        let (frozen, answered) = oneshot::channel();
+        let (release, released) = oneshot::channel();
+        self.until_end(async {
+            self.sender
+                .send(Handed::Freeze(Box::new(Freeze { to, frozen, released })))
+                .await
+                .map_err(|_closed| FoldError::Stopped)?;
+            let tables = answered.await.map_err(|_closed| FoldError::Stopped)??;
+            Ok((tables, release))
         })
         .await
     }

@@ -94,6 +94,7 @@ fn fold(events: &[v1::Event], epoch_records: usize) -> Folded {
             let state = RecordState::decode(bytes.as_slice()).unwrap();
             RecordState {
                 deliveries: Vec::new(),
+                superseded: Vec::new(),
                 versions: 1,
                 ..state
             }
@@ -158,5 +159,80 @@ proptest! {
             prop_assert_eq!(matched, cancelled);
             prop_assert!(!(waits && stands));
         }
+    }
+}
+
+/// A number that looks random.
+fn mix(seed: u64) -> u64 {
+    let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+fn shuffle<T>(items: &mut [T], seed: u64) {
+    for last in (1..items.len()).rev() {
+        items.swap(last, (mix(seed ^ last as u64) % (last as u64 + 1)) as usize);
+    }
+}
+
+/// Orders with twelve status changes each, a tenth of them withdrawn at some point.
+fn orders(count: u64) -> Vec<v1::Event> {
+    let states = [
+        CaseState::Filed,
+        CaseState::Dispatched,
+        CaseState::InProgress,
+        CaseState::Closed,
+    ];
+    let mut events = Vec::new();
+    for order in 0..count {
+        let withdrawn_at = (order % 10 == 0).then(|| mix(order) % 12);
+        for change in 0..12_u64 {
+            let kind = if withdrawn_at == Some(change) {
+                EventKind::Withdraw
+            } else {
+                EventKind::Upsert
+            };
+            events.push(v1::Event {
+                feed: "hotline".to_owned(),
+                record_id: order.to_string(),
+                kind: kind.into(),
+                // A third of the sources has no version of its own, a third no time.
+                source_version: if order % 3 == 0 { 0 } else { change as i64 },
+                updated_at_us: if order % 3 == 1 { 0 } else { change as i64 * 60_000_000 },
+                content_hash_low: mix(order << 8 | change),
+                delivery_hash: order << 8 | change,
+                state: states[(change / 3) as usize].into(),
+                severity: (mix(order ^ change) % 6) as u32,
+                occurred_at_us: (order * 1_000_000_007) as i64,
+                category: format!("category-{}", order % 7),
+                ..v1::Event::default()
+            });
+        }
+    }
+    events
+}
+
+#[test]
+fn a_hundred_arrival_orders_of_the_same_changes_leave_the_same_states_and_counts() {
+    let events = orders(300);
+    let expected = fold(&events, 1000);
+    for arrival in 0..100 {
+        let mut arriving = events.clone();
+        let repeats = events
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| mix(arrival << 32 | *index as u64) % 10 < 3);
+        arriving.extend(repeats.map(|(index, event)| v1::Event {
+            // Half of the repeats are new deliveries of the same version.
+            delivery_hash: event.delivery_hash | (index as u64 % 2) << 63,
+            ..event.clone()
+        }));
+        shuffle(&mut arriving, mix(arrival));
+        for event in &mut arriving {
+            let day_us = (mix(arrival ^ event.delivery_hash) % 3) as i64 - 1;
+            event.received_at_us = day_us * 86_400_000_000;
+        }
+        assert_eq!(fold(&arriving, 700), expected, "arrival order {arrival}");
     }
 }

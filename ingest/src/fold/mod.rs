@@ -12,6 +12,7 @@
 //! - `own_cases`: changes of the events' own cases, which share columns with the events
 //! - [`rows`]: what the step did, as Arrow rows of the stored tables
 //! - [`epoch`]: what one epoch did, small enough to lie in the outbox until the tables have it
+//! - [`attempt`]: a record that kills the process is left out after three tries
 //! - [`partition`]: an open partition: its state, its place in the log, its one commit
 //! - [`events`], [`rejections`], [`scores`]: the kinds of partition
 //! - [`worker`]: drives one partition: read, apply, commit, then the repeatable effects
@@ -22,6 +23,7 @@
 //!
 //! The step is pure: no clock, no randomness, no IO. What it deliberately does not know: where rows go, when epochs end.
 
+pub mod attempt;
 pub mod cache;
 pub mod case;
 pub mod cell;

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use prost::Message;
 use shiyu_log::state::{Filter, PartitionState, Space, StateBatch};
 use shiyu_log::{EventLog, LogError, Topic, fault};
+use shiyu_schemas::v1;
 
+use super::attempt::{self, Attempts, PoisonOptions};
 use super::cache::{Change, Changes, StateView, key_hash};
 use super::count::FeedCounts;
 use super::epoch::{EpochRecord, replay_scores};
@@ -77,6 +79,7 @@ pub struct Partition {
     head: Head,
     counts: FeedCounts,
     folding: Folding,
+    attempts: Option<Attempts>,
 }
 
 /// The kinds of fold.
@@ -132,6 +135,7 @@ impl Partition {
             head,
             counts,
             folding,
+            attempts: None,
         };
         let (start, end) = log.range(topic, number);
         if partition.head.log != log.incarnation() {
@@ -185,10 +189,55 @@ impl Partition {
         }
     }
 
+    /// From now on a record that kills the process is passed by, in the end. Only events are: nothing else is more than stored.
+    pub fn isolate_poison(&mut self, options: &PoisonOptions) -> Result<(), FoldError> {
+        if self.topic == Topic::Events {
+            let name = state_name(self.topic, self.number);
+            let attempts = Attempts::open(&options.folder, &name).map_err(|source| LogError::Io {
+                action: "open",
+                path: options.folder.join(name),
+                source,
+            })?;
+            self.attempts = Some(attempts);
+        }
+        Ok(())
+    }
+
+    /// The rejection to append before `values` are folded, if one of them is poison.
+    pub fn poison(&self, values: &[Bytes], options: &PoisonOptions) -> Option<v1::Rejection> {
+        let offset = self.attempts.as_ref()?.poison()?;
+        let value = values.get(offset.checked_sub(self.head.offset)? as usize)?;
+        let sealer = options.sealer.as_ref();
+        Some(attempt::rejection(
+            sealer,
+            value,
+            self.topic.name(),
+            self.number,
+            offset,
+        ))
+    }
+
     /// Folds the next records of the log as one epoch: one synced commit. Blocks.
     pub fn fold(&mut self, values: &[Bytes]) -> Result<Epoch, FoldError> {
+        let first = self.head.offset;
+        let careful = match &mut self.attempts {
+            Some(attempts) => attempts.begin(first, first + values.len() as u64),
+            None => Ok(false),
+        };
+        let folded = careful
+            .map_err(noted)
+            .and_then(|careful| self.fold_noted(values, careful));
+        match (&mut self.attempts, &folded) {
+            (Some(attempts), Ok(_)) => attempts.done(self.head.offset),
+            (Some(attempts), Err(_)) => attempts.take_back().map_err(noted)?,
+            (None, _) => {}
+        }
+        folded
+    }
+
+    fn fold_noted(&mut self, values: &[Bytes], careful: bool) -> Result<Epoch, FoldError> {
         let number = self.head.epoch + 1;
-        let (changes, record) = self.apply(values, number)?;
+        let (changes, record) = self.apply(values, number, careful)?;
         self.head.offset = record.next_offset();
         self.head.epoch = number;
         self.head.sequence += record.case_changes();
@@ -230,11 +279,19 @@ impl Partition {
         fault::pass("fold.committed")
     }
 
-    fn apply(&mut self, values: &[Bytes], epoch: u64) -> Result<(Changes, EpochRecord), FoldError> {
+    fn apply(&mut self, values: &[Bytes], epoch: u64, careful: bool) -> Result<(Changes, EpochRecord), FoldError> {
         match &mut self.folding {
             Folding::Events(fold) => {
                 fold.begin(self.head.offset, self.head.sequence);
-                for value in values {
+                let poison = self.attempts.as_ref().and_then(Attempts::poison);
+                for (offset, value) in (self.head.offset..).zip(values) {
+                    if poison == Some(offset) {
+                        fold.pass_by();
+                        continue;
+                    }
+                    if let Some(attempts) = self.attempts.as_mut().filter(|_| careful) {
+                        attempts.note(offset).map_err(noted)?;
+                    }
                     fold.apply(value, &mut self.counts)?;
                 }
                 self.head.watermark_us = fold.watermark_us();
@@ -334,6 +391,60 @@ impl Partition {
             Folding::Scores(_) => None,
         }
     }
+}
+
+fn noted(source: std::io::Error) -> FoldError {
+    FoldError::from(LogError::Io {
+        action: "note an attempt in",
+        path: "run/attempts".into(),
+        source,
+    })
+}
+
+/// Where the fold of a partition stood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Offset of the next record to fold.
+    pub offset: u64,
+    /// Epochs committed.
+    pub epoch: u64,
+    /// First offset of what the outbox still holds, or else `offset`: what lies before it is never read again.
+    pub needed_from: u64,
+}
+
+/// Where a committed state stands; none where nothing was committed. Blocks.
+pub fn standing_of(state: &PartitionState) -> Result<Option<Standing>, FoldError> {
+    let Some(bytes) = state.get(Space::Meta, HEAD)? else {
+        return Ok(None);
+    };
+    let head: Head = decode(&bytes, "the head of a partition")?;
+    let mut needed_from = head.offset;
+    if let Some((key, blob)) = state.prefix(Space::Outbox, b"")?.first() {
+        let epoch = key.as_slice().try_into().map_or(0, u64::from_be_bytes);
+        needed_from = EpochRecord::from_blob(epoch, blob)?.first_offset;
+    }
+    Ok(Some(Standing {
+        offset: head.offset,
+        epoch: head.epoch,
+        needed_from,
+    }))
+}
+
+/// Offset of the next record and number of epochs, from a head's bytes.
+pub fn place_of_head(bytes: &[u8]) -> Result<(u64, u64), FoldError> {
+    let head: Head = decode(bytes, "the head of a partition")?;
+    Ok((head.offset, head.epoch))
+}
+
+/// Makes a state go on with another log, which holds the same records: a restored one. Blocks.
+pub fn rebase(state: &PartitionState, log: u64) -> Result<(), FoldError> {
+    let Some(bytes) = state.get(Space::Meta, HEAD)? else {
+        return Ok(());
+    };
+    let head: Head = decode(&bytes, "the head of a partition")?;
+    let mut batch = StateBatch::new();
+    batch.put(Space::Meta, HEAD, Head { log, ..head }.encode_to_vec());
+    Ok(state.commit(batch)?)
 }
 
 fn decode<T: Message + Default>(bytes: &[u8], what: &'static str) -> Result<T, FoldError> {

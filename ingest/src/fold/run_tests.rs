@@ -22,12 +22,14 @@ use shiyu_schemas::v1::{self, EventKind, Outcome};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::attempt::{Attempts, PoisonOptions};
 use super::flusher::budget_total;
 use super::handle::{Fold, FoldHandle, FoldOptions};
 use super::law_tests::event;
 use super::partition::{Partition, state_name};
 use super::progress::Progress;
 use super::worker::Worker;
+use crate::door::{AesSealer, Sealer as _};
 
 const PARTITIONS: u32 = 2;
 
@@ -459,4 +461,54 @@ async fn a_state_of_another_log_is_refused() {
     let state = hub.state().partition("events-0").unwrap();
     let error = Partition::open(other.log.as_ref(), state, Topic::Events, 0).unwrap_err();
     assert!(error.to_string().contains("another log"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_three_processes_died_of_is_rejected_and_the_others_flow() {
+    let hub = Hub::new();
+    let events = [
+        event(1, 1, 2, EventKind::Upsert),
+        event(2, 1, 2, EventKind::Upsert),
+        event(3, 1, 2, EventKind::Upsert),
+    ];
+    let mut records = Records::new();
+    for event in &events {
+        records.push_message(b"k", event);
+    }
+    hub.log.append(Topic::Events, 0, records).await.unwrap();
+    // What processes leave that died at the second record.
+    let folder = hub.path("attempts");
+    for _ in 0..3 {
+        let mut attempts = Attempts::open(&folder, "events-0").unwrap();
+        if attempts.begin(0, 3).unwrap() {
+            attempts.note(0).unwrap();
+            attempts.note(1).unwrap();
+        }
+    }
+    let sealer = Arc::new(AesSealer::new(&[7; 32]));
+    let options = FoldOptions {
+        poison: Some(PoisonOptions {
+            folder,
+            sealer: sealer.clone(),
+        }),
+        ..Hub::options()
+    };
+    let tables = TableWriter::open(&hub.path("tables"), STORED).await.unwrap();
+    let fold = Fold::start(hub.log.clone(), hub.state(), tables, options)
+        .await
+        .unwrap();
+    let outcomes = fold.outcomes(0, 0, 3).await.unwrap();
+    assert_eq!(outcomes, [Outcome::Accepted, Outcome::Rejected, Outcome::Accepted]);
+    fold.settled(Topic::Rejections, 0, 1).await.unwrap();
+    fold.flush().await.unwrap();
+    fold.shutdown().await.unwrap();
+    assert_eq!(hub.rows("events").len(), 2);
+    let rejection = hub.log.read(Topic::Rejections, 0, 0, 1).await.unwrap()[0].values[0].clone();
+    let rejection = v1::Rejection::decode(rejection).unwrap();
+    assert_eq!(
+        (rejection.code.as_str(), rejection.feed.as_str()),
+        ("poison_crash", "police")
+    );
+    let original = sealer.open(&rejection.sealed).unwrap();
+    assert_eq!(v1::Event::decode(original.as_slice()).unwrap(), events[1]);
 }

@@ -3,7 +3,7 @@
 //! - A record never seen: accepted.
 //! - Greater than the current version, by source version, source time, content: accepted. The old version's part in the counts is
 //!   taken back exactly, the new one's added. (Also where the delivery was seen: a file written over in place is no repeat.)
-//! - The same delivery again: duplicate; nothing changes.
+//! - The same delivery again, or a version that stands in `events` already: duplicate; nothing changes.
 //! - The current version's content again: unchanged; only the order key may rise, so that a version between the two is stale
 //!   whatever came first.
 //! - Less than the current version: stale; kept in `events`, the case stays.
@@ -21,7 +21,7 @@ use shiyu_schemas::v1::Outcome;
 use smallvec::SmallVec;
 
 use super::cache::{RecordSlot, StateCache, StateView};
-use super::case::RecordState;
+use super::case::{RecordState, version_hash};
 use super::cell::CellDelta;
 use super::error::FoldError;
 use super::event::Event;
@@ -103,7 +103,11 @@ pub fn step<V: StateView>(cache: &mut StateCache<V>, event: &Event<'_>) -> Resul
                 state.updated_at_us = event.updated_at_us;
             }
         }
-        Outcome::Stale => cache.record_mut(slot).remember(event.delivery_hash),
+        Outcome::Stale => {
+            let state = cache.record_mut(slot);
+            state.remember(event.delivery_hash);
+            state.supersede(version_hash(event));
+        }
         _ => {}
     }
     Ok(Effects::only(outcome))
@@ -125,6 +129,8 @@ fn outcome_of(current: &RecordState, event: &Event<'_>) -> Outcome {
         Outcome::Duplicate
     } else if same_content {
         Outcome::Unchanged
+    } else if !current.superseded.is_empty() && current.superseded.contains(&version_hash(event)) {
+        Outcome::Duplicate
     } else {
         Outcome::Stale
     }
@@ -136,6 +142,10 @@ fn accept<V: StateView>(cache: &mut StateCache<V>, slot: RecordSlot, event: &Eve
     after.versions = before.versions.saturating_add(1);
     after.deliveries = std::mem::take(&mut before.deliveries);
     after.remember(event.delivery_hash);
+    after.superseded = std::mem::take(&mut before.superseded);
+    if before.versions > 0 {
+        after.supersede(before.version_hash());
+    }
     let flips = regroup(cache, event, &before, &mut after)?;
 
     let mut effects = Effects::only(Outcome::Accepted);
@@ -260,6 +270,26 @@ mod tests {
         };
         assert_eq!(run(&mut cache, &rewritten).outcome, Outcome::Accepted);
         assert_eq!(run(&mut cache, &version("1", 1, 7)).outcome, Outcome::Duplicate);
+    }
+
+    #[test]
+    fn an_old_version_delivered_anew_is_in_the_history_once() {
+        let mut cache = StateCache::new(MemoryView::default());
+        run(&mut cache, &version("1", 3, 9));
+        let again = |version: v1::Event, delivery_hash| v1::Event {
+            delivery_hash,
+            ..version
+        };
+        assert_eq!(run(&mut cache, &version("1", 1, 7)).outcome, Outcome::Stale);
+        assert_eq!(
+            run(&mut cache, &again(version("1", 1, 7), 1)).outcome,
+            Outcome::Duplicate
+        );
+        assert_eq!(run(&mut cache, &version("1", 4, 10)).outcome, Outcome::Accepted);
+        assert_eq!(
+            run(&mut cache, &again(version("1", 3, 9), 2)).outcome,
+            Outcome::Duplicate
+        );
     }
 
     #[test]

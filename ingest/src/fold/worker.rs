@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use shiyu_log::{EventLog, LogError, ReadBatch, Records, Topic, fault};
 use shiyu_schemas::v1;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -46,8 +46,15 @@ impl Worker {
     pub async fn run(self, mut partition: Partition) -> Result<(), FoldError> {
         let (unopened, outbox) = blocking(partition, |partition| partition.outbox()).await?;
         partition = unopened;
+        let resent = !outbox.is_empty();
         for (number, record) in outbox {
             partition = self.resend(partition, number, record).await?;
+        }
+        if resent {
+            // At once: a hub that dies again before its next commit must not have all of it to do again.
+            let (answer, _unheard) = oneshot::channel();
+            let flush = Handed::Flush(answer);
+            self.flusher.send(flush).await.map_err(|_closed| FoldError::Stopped)?;
         }
         let mut backlog = Backlog::default();
         let mut begun = Instant::now();
@@ -67,6 +74,7 @@ impl Worker {
             if values.is_empty() {
                 continue;
             }
+            self.reject_poison(&partition, &values).await?;
             let (folded, epoch) = blocking(partition, move |partition| partition.fold(&values)).await?;
             partition = folded;
             self.report(&epoch, begun.elapsed());
@@ -81,6 +89,25 @@ impl Worker {
         self.log.wait_for(topic, number, offset).await?;
         tokio::time::sleep_until(earliest).await;
         Ok(self.log.read(topic, number, offset, self.options.read_bytes).await?)
+    }
+
+    /// A record that killed three processes is rejected, durably, before it is passed by.
+    async fn reject_poison(&self, partition: &Partition, values: &[Bytes]) -> Result<(), FoldError> {
+        let poison = self.options.poison.as_ref();
+        let Some(mut rejection) = poison.and_then(|poison| partition.poison(values, poison)) else {
+            return Ok(());
+        };
+        tracing::error!(
+            feed = rejection.feed,
+            source = rejection.source,
+            offset = rejection.source_row - 1,
+            "a record killed the process three times; it is rejected"
+        );
+        rejection.received_at_us = partition.watermark_us().max(0);
+        let mut records = Records::new();
+        records.push_message(rejection.feed.as_bytes(), &rejection);
+        self.log.append(Topic::Rejections, 0, records).await?;
+        Ok(())
     }
 
     /// The effects of a committed epoch, in the order that makes them repeatable.

@@ -51,6 +51,26 @@ pub enum HubError {
         #[source]
         source: prost::DecodeError,
     },
+    /// A backup cannot be made, or is not what it says.
+    #[error("cannot use \"{path}\": {problem}")]
+    Backup {
+        /// Folder or file.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The log does not reach back to the first record.
+    #[error(
+        "cannot rebuild: {topic} partition {partition} begins at offset {start}, what lay before is trimmed; restore a backup, it holds what was folded"
+    )]
+    Trimmed {
+        /// Topic's name.
+        topic: &'static str,
+        /// Partition.
+        partition: u32,
+        /// First offset there is.
+        start: u64,
+    },
     /// A task of the hub panicked.
     #[error("cannot go on: a task of the hub ended unexpectedly")]
     Task(#[from] tokio::task::JoinError),

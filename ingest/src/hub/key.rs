@@ -13,6 +13,23 @@ use crate::door::seal::{AesSealer, Sealer};
 
 const KEY_BYTES: usize = 32;
 
+/// Opens the folder's key, which must be there.
+pub fn opener(data_dir: &Path) -> Result<Arc<dyn Sealer>, HubError> {
+    let path = data_dir.join("keys").join("seal.key");
+    let failed = |action: &'static str| {
+        let path = path.clone();
+        move |source| HubError::Key { action, path, source }
+    };
+    sealer_of(fs::read(&path).map_err(failed("read"))?).map_err(failed("use"))
+}
+
+fn sealer_of(bytes: Vec<u8>) -> std::io::Result<Arc<dyn Sealer>> {
+    let key: [u8; KEY_BYTES] = bytes
+        .try_into()
+        .map_err(|_wrong_length| std::io::Error::other("the file does not hold 32 bytes"))?;
+    Ok(Arc::new(AesSealer::new(&key)))
+}
+
 /// Opens the folder's key, or makes one.
 pub fn sealer(data_dir: &Path) -> Result<Arc<dyn Sealer>, HubError> {
     let path = data_dir.join("keys").join("seal.key");
@@ -25,11 +42,7 @@ pub fn sealer(data_dir: &Path) -> Result<Arc<dyn Sealer>, HubError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => make(&path).map_err(failed("make"))?,
         Err(source) => return Err(failed("read")(source)),
     };
-    let key: [u8; KEY_BYTES] = bytes
-        .try_into()
-        .map_err(|_wrong_length| std::io::Error::other("the file does not hold 32 bytes"))
-        .map_err(failed("use"))?;
-    Ok(Arc::new(AesSealer::new(&key)))
+    sealer_of(bytes).map_err(failed("use"))
 }
 
 /// Makes a key; it is there whole and durably, or not at all: what it sealed could not be opened without it.

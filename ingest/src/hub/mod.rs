@@ -7,10 +7,15 @@
 //! - [`push`]: pushed JSON as a delivery
 //! - [`positions`]: how far each source has been read
 //! - [`key`]: the key that seals originals of rejected records
+//! - [`backup`]: all a hub needs to go on, in a folder; and a hub made of one
+//! - [`rebuild`]: state and tables folded again from the log
+//! - `rejected`: rejections, read back from the log
+//! - `trim`: old segments go, behind everybody who may need them
 //! - [`service`]: gRPC `IntakeService` over all this
 //!
 //! [`Hub`] puts them together and owns the data folder.
 
+pub mod backup;
 pub mod balance;
 pub mod clock;
 pub mod error;
@@ -18,7 +23,10 @@ pub mod key;
 pub mod pipeline;
 pub mod positions;
 pub mod push;
+pub mod rebuild;
+mod rejected;
 pub mod service;
+mod trim;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,7 +38,7 @@ use shiyu_log::local::{LocalLog, LocalLogOptions};
 use shiyu_log::lock::DataFolder;
 use shiyu_log::state::StateStore;
 use shiyu_log::table::{Snapshot, TableWriter};
-use shiyu_log::{EventLog, Topic};
+use shiyu_log::{EventLog, LogError, Topic};
 use shiyu_schemas::city::City;
 use shiyu_schemas::table::STORED;
 use shiyu_schemas::v1;
@@ -41,13 +49,16 @@ pub use balance::FeedBalance;
 pub use clock::{Clock, SystemClock};
 pub use error::HubError;
 
-use crate::door::Door;
+use backup::BackupManifest;
+
+use crate::door::{Door, Sealer};
+use crate::fold::attempt::PoisonOptions;
 use crate::fold::{Fold, FoldHandle, FoldOptions};
 use pipeline::{Pipeline, Progress};
 use positions::Positions;
 
 /// Settings of a hub.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct HubOptions {
     /// Folder that holds everything.
     pub data_dir: PathBuf,
@@ -65,12 +76,22 @@ pub struct HubOptions {
     pub clock: Arc<dyn Clock>,
 }
 
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Hub")
+            .field("data_dir", &self.data_dir())
+            .finish_non_exhaustive()
+    }
+}
+
 /// Owns the data folder: log, fold, tables, doors.
-#[derive(Debug)]
 pub struct Hub {
     options: HubOptions,
     log: Arc<LocalLog>,
+    state: StateStore,
     fold: FoldHandle,
+    sealer: Arc<dyn Sealer>,
     doors: BTreeMap<String, Arc<Door>>,
     positions: Mutex<Positions>,
     /// The lock on the folder is held as long as this lives.
@@ -81,6 +102,7 @@ impl Hub {
     /// Opens the data folder (or makes it), starts the fold.
     pub async fn open(options: HubOptions) -> Result<Self, HubError> {
         let folder = DataFolder::open(&options.data_dir, &options.city.config.city, options.partitions)?;
+        rebuild::clear(&options.data_dir)?;
         let sealer = key::sealer(&options.data_dir)?;
         let doors = options
             .city
@@ -103,18 +125,61 @@ impl Hub {
         let tables = TableWriter::open(&options.data_dir.join("tables"), STORED).await?;
         let fold_options = FoldOptions {
             flush_interval: options.flush_interval,
+            poison: Some(PoisonOptions {
+                folder: options.data_dir.join("run").join("attempts"),
+                sealer: sealer.clone(),
+            }),
             ..FoldOptions::default()
         };
-        let fold = Fold::start(log.clone() as Arc<dyn EventLog>, state, tables, fold_options).await?;
+        let fold = Fold::start(log.clone() as Arc<dyn EventLog>, state.clone(), tables, fold_options).await?;
         let positions = Mutex::new(Positions::read(log.as_ref()).await?);
         Ok(Self {
             options,
             log,
+            state,
             fold,
+            sealer,
             doors,
             positions,
             folder,
         })
+    }
+
+    /// Opens the data folder, unless a rebuild of it has begun.
+    async fn open_unless_marked(options: &HubOptions) -> Result<Option<Self>, HubError> {
+        if rebuild::is_marked(&options.data_dir) {
+            return Ok(None);
+        }
+        Self::open(options.clone()).await.map(Some)
+    }
+
+    /// Writes a backup of everything applied so far to `to`, an empty or missing folder, while the hub goes on.
+    pub async fn backup(&self, to: &Path) -> Result<BackupManifest, HubError> {
+        let to = std::path::absolute(to).map_err(|source| LogError::Io {
+            action: "name",
+            path: to.to_owned(),
+            source,
+        })?;
+        backup::make_empty(&to)?;
+        let (tables, held) = self.fold.freeze(to.join("tables")).await?;
+        let state = self.state.snapshot();
+        drop(held);
+        let (data_dir, log) = (self.data_dir().to_owned(), self.log.clone());
+        let (city, keys) = (self.options.city.config.city.clone(), vec![self.sealer.key_id()]);
+        let created_at_us = self.now_us();
+        let writing = tokio::task::spawn_blocking(move || {
+            let source = backup::Source {
+                data_dir: &data_dir,
+                city: &city,
+                log: &log,
+                state: &state,
+                tables: &tables,
+                keys,
+                created_at_us,
+            };
+            backup::write(&source, &to)
+        });
+        writing.await?
     }
 
     /// The log.

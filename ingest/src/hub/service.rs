@@ -1,4 +1,4 @@
-//! gRPC `IntakeService`: push with receipts, and loads handed over by other processes.
+//! gRPC `IntakeService`: push with receipts, and loads handed over by other processes; `OperationsService`: what operators ask for.
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures::Stream;
 use shiyu_schemas::v1;
 use shiyu_schemas::v1::intake_service_server::IntakeService;
+use shiyu_schemas::v1::operations_service_server::OperationsService;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -74,6 +75,48 @@ impl IntakeService for IntakeServer {
     }
 }
 
+type RejectionStream = Pin<Box<dyn Stream<Item = Result<v1::ListRejectionsResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl OperationsService for IntakeServer {
+    type ListRejectionsStream = RejectionStream;
+
+    async fn list_rejections(
+        &self,
+        request: Request<v1::ListRejectionsRequest>,
+    ) -> Result<Response<RejectionStream>, Status> {
+        let request = request.into_inner();
+        let (sender, receiver) = mpsc::channel(256);
+        let hub = self.hub.clone();
+        tokio::spawn(async move {
+            let mut offset = 0;
+            loop {
+                let answers = match hub.rejections(&request, offset).await {
+                    Ok(None) => return,
+                    Ok(Some((answers, next))) => {
+                        offset = next;
+                        answers.into_iter().map(Ok).collect()
+                    }
+                    Err(error) => vec![Err(status_of(&error))],
+                };
+                for answer in answers {
+                    let ends = answer.is_err();
+                    if sender.send(answer).await.is_err() || ends {
+                        return;
+                    }
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn backup(&self, request: Request<v1::BackupRequest>) -> Result<Response<v1::BackupResponse>, Status> {
+        let to = PathBuf::from(request.into_inner().to);
+        let manifest = self.hub.backup(&to).await.map_err(|error| status_of(&error))?;
+        Ok(Response::new(manifest.to_message(&to)))
+    }
+}
+
 impl Hub {
     /// One pass over the sources; the balances are final and everything is in the tables when this returns.
     pub async fn load_and_flush(
@@ -100,7 +143,7 @@ impl Hub {
 fn status_of(error: &HubError) -> Status {
     match error {
         HubError::UnknownFeed { .. } | HubError::Connector(_) => Status::invalid_argument(error.to_string()),
-        HubError::City(_) => Status::failed_precondition(error.to_string()),
+        HubError::Backup { .. } | HubError::City(_) => Status::failed_precondition(error.to_string()),
         HubError::Log(error) if error.is_full() => {
             Status::resource_exhausted("the hub's disk is full; push the same records again later")
         }

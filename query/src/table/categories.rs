@@ -7,7 +7,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::Result;
 use datafusion::datasource::MemTable;
 use shiyu_schemas::city::Category;
-use shiyu_schemas::table::{Column, ColumnType, TableShape};
+use shiyu_schemas::table::{Column, ColumnType, MergeRule, TableShape};
 
 use super::Sources;
 
@@ -25,7 +25,8 @@ pub(crate) const SHAPE: &TableShape = &TableShape {
     name: "categories",
     comment: "the city's tree of categories",
     partition_by: None,
-    sort_by: None,
+    sort_by: &[],
+    merge: MergeRule::Keep,
     columns: &[
         column("code", ColumnType::Text, false, "code, as in events and cases"),
         column("parent", ColumnType::Text, true, "code of the parent"),

@@ -7,7 +7,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::Result;
 use datafusion::datasource::MemTable;
 use shiyu_schemas::city::Feed;
-use shiyu_schemas::table::{Column, ColumnType, TableShape};
+use shiyu_schemas::table::{Column, ColumnType, MergeRule, TableShape};
 
 use super::Sources;
 
@@ -25,7 +25,8 @@ pub(crate) const SHAPE: &TableShape = &TableShape {
     name: "feeds",
     comment: "what the city's departments send",
     partition_by: None,
-    sort_by: None,
+    sort_by: &[],
+    merge: MergeRule::Keep,
     columns: &[
         text("feed", "the department's stream"),
         text("title", "what people call it"),

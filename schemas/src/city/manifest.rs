@@ -28,9 +28,17 @@ pub struct FeedManifest {
     /// Rule by which a correction row cancels another record. Absent = the feed has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub withdrawal: Option<WithdrawalSection>,
+    /// Hours by which a new record may lie behind the newest one of its feed before it is marked late. A late record is counted all the
+    /// same; its window may have been told already.
+    #[serde(default = "lateness_hours")]
+    pub lateness_hours: u32,
     /// Name of the category tree in `categories/`; its crosswalk file is `<tree>.<feed>.csv`. Default: the city's tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub categories: Option<String>,
+}
+
+fn lateness_hours() -> u32 {
+    72
 }
 
 /// Which connector reads the feed, and its own settings.

@@ -71,8 +71,21 @@ pub struct TableShape {
     pub columns: &'static [Column],
     /// Name of the column the table is partitioned by, if any. It is a DATE: the first day of a local month.
     pub partition_by: Option<&'static str>,
-    /// Column files are sorted by.
-    pub sort_by: Option<&'static str>,
+    /// Columns files are sorted by; none: rows stand as they came.
+    pub sort_by: &'static [&'static str],
+    /// What may become one row when files are merged.
+    pub merge: MergeRule,
+}
+
+/// Which rows of the same `sort_by` columns become one when files of a table are merged. Whoever reads must not be able to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MergeRule {
+    /// Every row stays.
+    Keep,
+    /// The greatest by these columns stays.
+    Newest(&'static [&'static str]),
+    /// These BIGINT columns are summed; a row that sums to zeros goes.
+    Sum(&'static [&'static str]),
 }
 
 impl TableShape {
@@ -110,7 +123,8 @@ pub const EVENTS: TableShape = TableShape {
     name: "events",
     comment: "every checked version of every record, immutable",
     partition_by: Some("local_month"),
-    sort_by: Some("cell"),
+    sort_by: &["cell"],
+    merge: MergeRule::Keep,
     columns: &[
         column("feed", Text, false, "the department's stream"),
         column("record_id", Text, false, "what names the record within the feed"),
@@ -204,7 +218,8 @@ pub const CASE_CHANGES: TableShape = TableShape {
     name: "case_changes",
     comment: "what the fold did to cases; the view cases shows the newest row of each",
     partition_by: None,
-    sort_by: None,
+    sort_by: &["feed", "record_id"],
+    merge: MergeRule::Newest(&["partition", "sequence"]),
     columns: &[
         column("feed", Text, false, "the department's stream"),
         column("record_id", Text, false, "what names the record within the feed"),
@@ -266,7 +281,16 @@ pub const CELL_CHANGES: TableShape = TableShape {
     name: "cell_changes",
     comment: "signed changes of counts; the view cells shows their sum",
     partition_by: None,
-    sort_by: Some("cell"),
+    sort_by: &[
+        "cell",
+        "hour",
+        "day_only",
+        "category",
+        "channel",
+        "origin",
+        "place_precision",
+    ],
+    merge: MergeRule::Sum(&["count", "open", "severity"]),
     columns: &[
         column(
             "cell",
@@ -306,7 +330,8 @@ pub const REJECTIONS: TableShape = TableShape {
     name: "rejections",
     comment: "records that could not become events; the originals stay sealed in the log",
     partition_by: None,
-    sort_by: None,
+    sort_by: &[],
+    merge: MergeRule::Keep,
     columns: &[
         column("feed", Text, false, "the department's stream"),
         column("source", Text, false, "file, table or endpoint it was read from"),
@@ -329,7 +354,8 @@ pub const SCORES: TableShape = TableShape {
     name: "scores",
     comment: "risk scores of cells with the points of every factor",
     partition_by: None,
-    sort_by: Some("cell"),
+    sort_by: &["cell"],
+    merge: MergeRule::Keep,
     columns: &[
         column("model", Text, false, "risk model"),
         column("definition", Text, false, "hash of the model's definition, hexadecimal"),
@@ -359,7 +385,8 @@ pub const AREAS: TableShape = TableShape {
     name: "areas",
     comment: "boundaries of the city folder",
     partition_by: None,
-    sort_by: None,
+    sort_by: &[],
+    merge: MergeRule::Keep,
     columns: &[
         column("level", Text, false, "level, e.g. district"),
         column("code", Text, false, "code of the area"),

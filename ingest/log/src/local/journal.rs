@@ -278,6 +278,15 @@ pub struct SharedSegments {
 }
 
 impl SharedSegments {
+    /// Files and their bytes that are durable now, oldest first.
+    pub fn files(&self) -> Vec<(PathBuf, u64)> {
+        let segments = read(&self.segments);
+        segments
+            .iter()
+            .map(|segment| (segment.path.clone(), segment.length))
+            .collect()
+    }
+
     /// `[start, end)` of what is durable.
     pub fn range(&self) -> (u64, u64) {
         let segments = read(&self.segments);

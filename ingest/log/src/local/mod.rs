@@ -13,7 +13,7 @@ pub mod segment;
 mod tail;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -111,6 +111,11 @@ impl LocalLog {
     /// Ends the writers behind what they were given; later appends and waits are refused.
     pub fn close(&self) {
         self.partitions.values().flatten().for_each(Partition::close);
+    }
+
+    /// Files of a partition and their bytes that are durable now, oldest first.
+    pub fn files(&self, topic: Topic, partition: u32) -> Result<Vec<(PathBuf, u64)>, LogError> {
+        Ok(self.partition(topic, partition)?.files())
     }
 
     fn partition(&self, topic: Topic, partition: u32) -> Result<&Partition, LogError> {

@@ -4,7 +4,7 @@
 //! next sync (group commit without a timer). Where the disk is full they are all told so, and the next ones are tried again. Any other
 //! failure is final: nothing is acknowledged any more, and the process is expected to end (exit 74).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 
@@ -89,6 +89,11 @@ impl Partition {
     /// Whether the writer still writes.
     pub fn is_writable(&self) -> bool {
         self.durable.borrow().is_some()
+    }
+
+    /// Files of the partition and their bytes that are durable now, oldest first.
+    pub fn files(&self) -> Vec<(PathBuf, u64)> {
+        self.segments.files()
     }
 
     /// Waits until there is a record at or behind `offset`.

@@ -1,7 +1,5 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::path::PathBuf;
-
 use super::*;
 use crate::vfs::RealVfs;
 

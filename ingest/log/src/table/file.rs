@@ -1,18 +1,22 @@
 //! Rows as Parquet files: one per value of the partition column, sorted.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray as _, RecordBatch};
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
+use arrow::row::Rows;
 use arrow::temporal_conversions::date32_to_datetime;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
-use shiyu_schemas::table::TableShape;
+use shiyu_schemas::table::{ColumnType, TableShape};
+
+use super::order::Converter;
 
 /// Rows of a row group.
 const ROW_GROUP_ROWS: usize = 131_072;
@@ -37,7 +41,7 @@ type RowKey = (Option<i32>, Option<i64>, u32, u32);
 
 /// Writes rows as files.
 pub fn encode(shape: &TableShape, batches: &[RecordBatch]) -> Result<Vec<TableFile>, ParquetError> {
-    let keys = keys_of(shape, batches);
+    let keys = keys_of(shape, batches)?;
     let stored: Vec<RecordBatch> = batches
         .iter()
         .map(|batch| without_partition(shape, batch))
@@ -45,15 +49,9 @@ pub fn encode(shape: &TableShape, batches: &[RecordBatch]) -> Result<Vec<TableFi
     let Some(first) = stored.first() else {
         return Ok(Vec::new());
     };
-    let schema = Arc::new(
-        first
-            .schema()
-            .as_ref()
-            .clone()
-            .with_metadata(std::collections::HashMap::new()),
-    );
-    if shape.partition_by.is_none() && shape.sort_by.is_none() {
-        let mut writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties(&schema, &stored)?))?;
+    let schema = first.schema();
+    if shape.partition_by.is_none() && shape.sort_by.is_empty() {
+        let mut writer = writer(&schema, &stored)?;
         for batch in &stored {
             writer.write(batch)?;
         }
@@ -75,23 +73,39 @@ pub fn encode(shape: &TableShape, batches: &[RecordBatch]) -> Result<Vec<TableFi
 }
 
 /// A key per row, sorted where the table has an order; NULL stands first.
-fn keys_of(shape: &TableShape, batches: &[RecordBatch]) -> Vec<RowKey> {
+fn keys_of(shape: &TableShape, batches: &[RecordBatch]) -> Result<Vec<RowKey>, ArrowError> {
+    // One BIGINT is compared as itself, which is much faster; other orders as rows of bytes.
+    let single = match shape.sort_by {
+        [column] if shape.columns[shape.index(column)].kind == ColumnType::BigInt => Some(shape.index(column)),
+        _ => None,
+    };
     let mut keys = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
     for (index, batch) in (0..).zip(batches) {
         let dates = shape
             .partition_by
             .map(|column| batch.column(shape.index(column)).as_primitive::<Date32Type>());
-        let order = shape
-            .sort_by
-            .map(|column| batch.column(shape.index(column)).as_primitive::<Int64Type>());
+        let order = single.map(|column| batch.column(column).as_primitive::<Int64Type>());
         for row in 0..batch.num_rows() {
             let date = dates.filter(|dates| dates.is_valid(row)).map(|dates| dates.value(row));
             let place = order.filter(|order| order.is_valid(row)).map(|order| order.value(row));
             keys.push((date, place, index, row as u32));
         }
     }
-    keys.sort_unstable();
-    keys
+    if single.is_some() || shape.sort_by.is_empty() {
+        keys.sort_unstable();
+        return Ok(keys);
+    }
+    let converter = Converter::new(shape, shape.sort_by)?;
+    let rows: Vec<Rows> = batches
+        .iter()
+        .filter_map(|batch| converter.rows(batch).transpose())
+        .collect::<Result<_, _>>()?;
+    let row = |key: &RowKey| rows[key.2 as usize].row(key.3 as usize);
+    // Rows of an epoch mostly are in order already: a sort that takes runs as they are.
+    keys.sort_by(|left, right| {
+        (left.0, row(left), left.2, left.3).cmp(&(right.0, row(right), right.2, right.3))
+    });
+    Ok(keys)
 }
 
 fn date_text(date: Option<i32>) -> Option<String> {
@@ -110,7 +124,7 @@ fn without_partition(shape: &TableShape, rows: &RecordBatch) -> Result<RecordBat
 }
 
 fn parquet_bytes(schema: &SchemaRef, batches: &[RecordBatch], rows: &[RowKey]) -> Result<Vec<u8>, ParquetError> {
-    let mut writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties(schema, batches)?))?;
+    let mut writer = writer(schema, batches)?;
     let batches: Vec<&RecordBatch> = batches.iter().collect();
     for chunk in rows.chunks(CHUNK_ROWS) {
         let places: Vec<(usize, usize)> = chunk
@@ -120,6 +134,13 @@ fn parquet_bytes(schema: &SchemaRef, batches: &[RecordBatch], rows: &[RowKey]) -
         writer.write(&interleave_record_batch(&batches, &places)?)?;
     }
     writer.into_inner()
+}
+
+/// A writer of one of our files, in memory; `sample` tells how its columns are best written.
+pub fn writer(schema: &SchemaRef, sample: &[RecordBatch]) -> Result<ArrowWriter<Vec<u8>>, ParquetError> {
+    let plain: SchemaRef = Arc::new(schema.as_ref().clone().with_metadata(HashMap::new()));
+    let properties = properties(&plain, sample)?;
+    ArrowWriter::try_new(Vec::new(), plain, Some(properties))
 }
 
 /// How to write the columns. A dictionary of values that hardly repeat costs more than it saves; least and greatest texts say little of

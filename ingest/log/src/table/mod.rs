@@ -1,17 +1,25 @@
-//! The tables: Delta, append-only, one writer.
+//! The tables: Delta, rows only added, one writer.
 //!
 //! - [`store`]: an object store on local disk that syncs files and folders, for Delta does not
 //! - [`file`]: rows as Parquet files, sorted, split by partition
 //! - [`writer`]: commits of many epochs; an epoch a table has is skipped
+//! - `checkpoint`: which epochs the newest checkpoint of a Delta log knows
+//! - `merge`: many sorted files become fewer, by the table's rule
+//! - [`upkeep`]: what is merged, when; clean-up of the Delta log and of files nobody reads any more
 //! - [`snapshot`]: the versions of all tables that belong together
 //!
 //! A commit carries, per partition of the fold, `txn(appId = "<table>/<partition>/<incarnation>", version = epoch)`. Delta only records
 //! it; this writer reads it back and leaves out what a table already has.
 
+mod checkpoint;
 pub mod file;
+mod merge;
+mod order;
 pub mod snapshot;
 pub mod store;
+pub mod upkeep;
 pub mod writer;
 
 pub use snapshot::Snapshot;
-pub use writer::{EpochMark, EpochRows, TableWriter};
+pub use upkeep::{MergeJob, MergeStop, Merged, UpkeepOptions};
+pub use writer::{EpochMark, EpochRows, FrozenTables, TableWriter};

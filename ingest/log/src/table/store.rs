@@ -65,7 +65,7 @@ fn create_folder(path: &FsPath) -> std::io::Result<()> {
 /// Writes `payload` to `place`; with `create` only if there is nothing yet.
 ///
 /// What fails before the file has its name leaves nothing. A folder whose sync fails is final: the name may be there or not.
-fn put_synced(place: &FsPath, beside: &FsPath, payload: &PutPayload, create: bool) -> std::io::Result<()> {
+pub(super) fn put_synced(place: &FsPath, beside: &FsPath, payload: &PutPayload, create: bool) -> std::io::Result<()> {
     let folder = place.parent().unwrap_or(FsPath::new("/"));
     create_folder(folder)?;
     let named = write_synced(beside, payload).and_then(|()| {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use deltalake::checkpoints::{cleanup_expired_logs_for, create_checkpoint};
 use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake::kernel::{Action, Add, DataType, MetadataValue, PrimitiveType, StructField, Transaction};
 use deltalake::operations::create::CreateBuilder;
@@ -14,14 +15,18 @@ use deltalake::{DeltaTable, DeltaTableBuilder, ObjectStore};
 use object_store::ObjectStoreExt as _;
 use shiyu_schemas::table::{ColumnType, TableShape};
 
+use super::checkpoint;
 use super::file::{self, TableFile};
 use super::snapshot::Snapshot;
 use super::store::SyncedFileSystem;
+use super::upkeep::{Upkeep, UpkeepOptions};
 use crate::vfs::{RealVfs, Vfs as _};
-use crate::{LogError, fault};
+use crate::{LogError, durable, fault};
 
 /// A checkpoint of the Delta log every so many commits.
 const CHECKPOINT_COMMITS: u64 = 40;
+/// A time no file is younger than, milliseconds since 1970: the clean-up of the Delta log goes by versions, never by the clock.
+const ANY_TIME: i64 = 253_402_300_799_000;
 const SNAPSHOT_FORMAT: u32 = 1;
 
 /// One epoch of one partition of the fold.
@@ -45,21 +50,35 @@ pub struct EpochRows {
 }
 
 #[derive(Debug)]
-struct Table {
-    shape: &'static TableShape,
-    delta: DeltaTable,
+pub(super) struct Table {
+    pub(super) shape: &'static TableShape,
+    pub(super) delta: DeltaTable,
+    pub(super) care: Upkeep,
     /// Newest epoch per `<partition>/<incarnation>`.
     applied: BTreeMap<String, u64>,
     files: u64,
 }
 
+/// The tables at one snapshot.
+#[derive(Debug)]
+pub struct FrozenTables {
+    /// The tables' folder.
+    pub root: PathBuf,
+    /// The versions.
+    pub snapshot: Snapshot,
+    /// Files with rows, below the folder.
+    pub files: Vec<PathBuf>,
+}
+
 /// The one writer of all tables.
 #[derive(Debug)]
 pub struct TableWriter {
-    root: PathBuf,
+    pub(super) root: PathBuf,
     store: Arc<SyncedFileSystem>,
-    tables: Vec<Table>,
+    pub(super) tables: Vec<Table>,
     snapshot: Snapshot,
+    pub(super) upkeep: UpkeepOptions,
+    pub(super) commits_since_look: u32,
     /// Holds the lock.
     _lock: File,
 }
@@ -98,6 +117,8 @@ impl TableWriter {
             store,
             tables,
             snapshot,
+            upkeep: UpkeepOptions::default(),
+            commits_since_look: 0,
             _lock: lock,
         };
         if writer.snapshot.tables.len() != writer.tables.len() {
@@ -117,10 +138,18 @@ impl TableWriter {
         &self.snapshot
     }
 
+    /// The version each table is at.
+    pub fn versions(&self) -> BTreeMap<String, u64> {
+        self.tables
+            .iter()
+            .map(|table| (table.shape.name.to_owned(), table.delta.version().unwrap_or_default()))
+            .collect()
+    }
+
     /// Adds the rows of many epochs, one commit per table, and publishes the snapshot. Epochs a table has are left out of it.
     pub async fn commit(&mut self, epochs: &[EpochRows]) -> Result<Snapshot, LogError> {
         for table in &mut self.tables {
-            table.commit(epochs, self.store.as_ref()).await?;
+            table.commit(epochs, self.store.as_ref(), &self.upkeep).await?;
         }
         let mut newest: BTreeMap<String, u64> = BTreeMap::new();
         for EpochRows { mark, .. } in epochs {
@@ -131,14 +160,30 @@ impl TableWriter {
         Ok(self.snapshot.clone())
     }
 
-    fn publish(&mut self, newest: BTreeMap<String, u64>) -> Result<(), LogError> {
+    /// Copies what of the tables' folder changes in place (the Delta logs, the snapshot) to `to`, and names the files it speaks of, below
+    /// the tables' folder. These stay for [`UpkeepOptions::retention`].
+    pub fn freeze(&self, to: &Path) -> Result<FrozenTables, LogError> {
+        let mut files = Vec::new();
+        for table in &self.tables {
+            let failed = |error| table_error("list files of", table.shape, error);
+            let state = table.delta.snapshot().map_err(failed)?;
+            let names = state.log_data();
+            files.extend(names.iter().map(|file| Path::new(table.shape.name).join(&*file.path())));
+            let log = Path::new(table.shape.name).join("_delta_log");
+            durable::copy_folder(&self.root.join(&log), &to.join(&log))?;
+        }
+        self.snapshot.write(to)?;
+        Ok(FrozenTables {
+            root: self.root.clone(),
+            snapshot: self.snapshot.clone(),
+            files,
+        })
+    }
+
+    pub(super) fn publish(&mut self, newest: BTreeMap<String, u64>) -> Result<(), LogError> {
         self.snapshot.format = SNAPSHOT_FORMAT;
         self.snapshot.epochs.extend(newest);
-        self.snapshot.tables = self
-            .tables
-            .iter()
-            .map(|table| (table.shape.name.to_owned(), table.delta.version().unwrap_or_default()))
-            .collect();
+        self.snapshot.tables = self.versions();
         fault::pass("snapshot.replace")?;
         self.snapshot.write(&self.root)?;
         fault::pass("snapshot.replaced")
@@ -153,7 +198,7 @@ impl TableWriter {
                 .load()
                 .await
                 .map_err(|error| table_error("open", table.shape, error))?;
-            table.applied = applied_epochs(table.shape, &table.delta).await?;
+            table.applied = applied_epochs(&self.root, table.shape, &table.delta).await?;
         }
         Ok(())
     }
@@ -189,16 +234,22 @@ impl Table {
         } else {
             delta = create(shape, &delta).await.map_err(failed)?;
         }
-        let applied = applied_epochs(shape, &delta).await?;
+        let applied = applied_epochs(root, shape, &delta).await?;
         Ok(Self {
             shape,
             delta,
+            care: Upkeep::default(),
             applied,
             files: 0,
         })
     }
 
-    async fn commit(&mut self, epochs: &[EpochRows], store: &SyncedFileSystem) -> Result<(), LogError> {
+    async fn commit(
+        &mut self,
+        epochs: &[EpochRows],
+        store: &SyncedFileSystem,
+        upkeep: &UpkeepOptions,
+    ) -> Result<(), LogError> {
         let mut batches = Vec::new();
         let mut newest: BTreeMap<String, u64> = BTreeMap::new();
         for EpochRows { mark, rows } in epochs {
@@ -229,28 +280,43 @@ impl Table {
             .iter()
             .map(|(application, &epoch)| Transaction::new(format!("{}/{application}", self.shape.name), epoch as i64))
             .collect();
-        let properties = CommitProperties::default()
-            .with_application_transactions(transactions)
-            .with_create_checkpoint(false)
-            .with_cleanup_expired_logs(Some(false));
         let operation = DeltaOperation::Write {
             mode: SaveMode::Append,
             partition_by: self.shape.partition_by.map(|column| vec![column.to_owned()]),
             predicate: None,
         };
+        self.commit_actions(adds, transactions, operation, upkeep).await?;
+        self.applied.extend(newest);
+        Ok(())
+    }
+
+    /// One commit; every so often a checkpoint, and what lies behind it of the Delta log goes.
+    pub(super) async fn commit_actions(
+        &mut self,
+        actions: Vec<Action>,
+        transactions: Vec<Transaction>,
+        operation: DeltaOperation,
+        upkeep: &UpkeepOptions,
+    ) -> Result<(), LogError> {
+        let properties = CommitProperties::default()
+            .with_application_transactions(transactions)
+            .with_create_checkpoint(false)
+            .with_cleanup_expired_logs(Some(false));
         let failed = |error| table_error("commit to", self.shape, error);
         fault::pass("table.commit")?;
         let state = self.delta.snapshot().map_err(failed)?;
         let finalized = CommitBuilder::from(properties)
-            .with_actions(adds)
+            .with_actions(actions)
             .build(Some(state), self.delta.log_store(), operation)
             .await
             .map_err(failed)?;
         self.delta.state = Some(finalized.snapshot());
-        self.applied.extend(newest);
         fault::pass("table.committed")?;
-        if finalized.version() % CHECKPOINT_COMMITS == 0 {
-            deltalake::checkpoints::create_checkpoint(&self.delta, None)
+        let version = finalized.version();
+        if version % CHECKPOINT_COMMITS == 0 {
+            create_checkpoint(&self.delta, None).await.map_err(failed)?;
+            let log = self.delta.log_store();
+            cleanup_expired_logs_for(version.saturating_sub(upkeep.log_commits), log.as_ref(), ANY_TIME, None)
                 .await
                 .map_err(failed)?;
         }
@@ -344,15 +410,25 @@ fn primitive(kind: ColumnType) -> PrimitiveType {
     }
 }
 
-/// Reads back which epochs a table has. The writer asks for partitions as they come, so all are read from the log's `txn` actions.
-async fn applied_epochs(shape: &TableShape, delta: &DeltaTable) -> Result<BTreeMap<String, u64>, LogError> {
+/// Reads back which epochs a table has. The writer asks for partitions as they come, so all `txn` actions of the log are read: those of its
+/// newest checkpoint, behind which commits may be gone, and those of the commits since.
+async fn applied_epochs(
+    root: &Path,
+    shape: &TableShape,
+    delta: &DeltaTable,
+) -> Result<BTreeMap<String, u64>, LogError> {
     if fault::bug("txn-not-read") {
         return Ok(BTreeMap::new());
     }
     let failed = |error| table_error("read the epochs of", shape, error);
     let store = delta.log_store();
-    let mut applied = BTreeMap::new();
-    for version in 0..=delta.version().unwrap_or_default() {
+    let newest = delta.version().unwrap_or_default();
+    let folder = root.join(shape.name).join("_delta_log");
+    let (first, mut applied) = tokio::task::spawn_blocking(move || checkpoint::transactions(&folder, newest))
+        .await
+        .map_err(|_ended| LogError::Closed)?
+        .map_err(|error| table_error("read the epochs of", shape, error))?;
+    for version in first..=newest {
         let Some(bytes) = store.read_commit_entry(version).await.map_err(failed)? else {
             continue;
         };
@@ -363,18 +439,15 @@ async fn applied_epochs(shape: &TableShape, delta: &DeltaTable) -> Result<BTreeM
             let action: serde_json::Value =
                 serde_json::from_slice(line).map_err(|error| table_error("read the epochs of", shape, error))?;
             let transaction = &action["txn"];
-            if let (Some(id), Some(epoch)) = (transaction["appId"].as_str(), transaction["version"].as_u64())
-                && let Some((_, application)) = id.split_once('/')
-            {
-                let newest = applied.entry(application.to_owned()).or_insert(0);
-                *newest = epoch.max(*newest);
+            if let (Some(id), Some(epoch)) = (transaction["appId"].as_str(), transaction["version"].as_u64()) {
+                checkpoint::note(&mut applied, id, epoch);
             }
         }
     }
     Ok(applied)
 }
 
-fn table_error(
+pub(super) fn table_error(
     action: &'static str,
     shape: &TableShape,
     error: impl std::error::Error + Send + Sync + 'static,
