@@ -236,7 +236,10 @@ async fn probe(
     let deadline = tokio::time::Instant::now() + PROBE_DEADLINE;
     while (delays.len() as u64) < probes {
         let Ok(change) = tokio::time::timeout_at(deadline, changes.recv()).await else {
-            panic!("{} of {probes} probes were not seen within a minute", probes - delays.len() as u64);
+            panic!(
+                "{} of {probes} probes were not seen within a minute",
+                probes - delays.len() as u64
+            );
         };
         let (cell, at) = change.unwrap();
         if let Some(begun) = pushed.get(&cell) {

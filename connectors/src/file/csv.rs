@@ -114,7 +114,8 @@ impl Splitter {
                 return Found::Cut;
             }
             let (result, consumed, bytes, ends) =
-                self.reader.read_record(&input[read..], &mut self.unquoted[written..], &mut self.ends[count..]);
+                self.reader
+                    .read_record(&input[read..], &mut self.unquoted[written..], &mut self.ends[count..]);
             read += consumed;
             written += bytes;
             count += ends;

@@ -208,9 +208,10 @@ impl TextStream {
         let last = state.input.is_empty();
         let before = text.len();
         text.reserve(4 * BLOCK_BYTES);
-        let (result, read) = state
-            .decoder
-            .decode_to_string_without_replacement(&state.input[state.start..], text, last);
+        let (result, read) =
+            state
+                .decoder
+                .decode_to_string_without_replacement(&state.input[state.start..], text, last);
         state.start += read;
         match result {
             DecoderResult::Malformed(..) => {

@@ -7,7 +7,13 @@ use super::columns::Columns;
 use crate::contract::MalformedRow;
 
 /// Adds a line to the columns, or to what is malformed.
-pub(super) fn json_line(record: &RecordSection, line: &str, row: u64, columns: &mut Columns, malformed: &mut Vec<MalformedRow>) {
+pub(super) fn json_line(
+    record: &RecordSection,
+    line: &str,
+    row: u64,
+    columns: &mut Columns,
+    malformed: &mut Vec<MalformedRow>,
+) {
     match serde_json::from_str::<Value>(line) {
         Ok(value) => json_row(record, &value, row, columns, malformed),
         Err(error) => {
@@ -22,7 +28,13 @@ pub(super) fn json_line(record: &RecordSection, line: &str, row: u64, columns: &
 }
 
 /// Adds an object to the columns, or to what is malformed.
-pub(super) fn json_row(record: &RecordSection, value: &Value, row: u64, columns: &mut Columns, malformed: &mut Vec<MalformedRow>) {
+pub(super) fn json_row(
+    record: &RecordSection,
+    value: &Value,
+    row: u64,
+    columns: &mut Columns,
+    malformed: &mut Vec<MalformedRow>,
+) {
     let Value::Object(object) = value else {
         let raw = value.to_string().into_bytes();
         malformed.push(MalformedRow {

@@ -286,7 +286,9 @@ fn is_trimmed(text: &str) -> bool {
     let plain = |byte: u8| (0x21..0x7f).contains(&byte);
     let behind_blanks = |byte: u8| (0xe4..=0xef).contains(&byte);
     let bytes = text.as_bytes();
-    let begins = bytes.first().is_some_and(|first| plain(*first) || behind_blanks(*first));
+    let begins = bytes
+        .first()
+        .is_some_and(|first| plain(*first) || behind_blanks(*first));
     let ends = match bytes {
         [.., last] if plain(*last) => true,
         [.., lead, _, _] => behind_blanks(*lead),
@@ -303,7 +305,13 @@ mod trim_tests {
     fn what_is_called_trimmed_has_no_blanks_at_its_ends() {
         let blanks = ('\0'..='\u{ffff}').filter(|character| character.is_whitespace());
         for blank in blanks.chain(['\u{7f}', 'é', '\u{feff}']) {
-            for text in [format!("{blank}"), format!("{blank}a"), format!("a{blank}"), format!("市{blank}"), format!("{blank}市")] {
+            for text in [
+                format!("{blank}"),
+                format!("{blank}a"),
+                format!("a{blank}"),
+                format!("市{blank}"),
+                format!("{blank}市"),
+            ] {
                 assert!(!is_trimmed(&text) || text.trim() == text, "{text:?}");
             }
         }

@@ -53,7 +53,10 @@ pub fn sum(deltas: &mut [CellDelta]) -> Vec<v1::CellChange> {
     let mut rest = order.as_slice();
     while let Some((.., first)) = rest.first() {
         let key = &deltas[*first as usize].key;
-        let same = rest.iter().take_while(|(.., index)| deltas[*index as usize].key == *key).count();
+        let same = rest
+            .iter()
+            .take_while(|(.., index)| deltas[*index as usize].key == *key)
+            .count();
         let (same, others) = rest.split_at(same);
         rest = others;
         let total =

@@ -357,11 +357,19 @@ mod tests {
             let column = cases[0].column(CASE_CHANGES.index(name)).as_string::<i32>();
             (!column.is_null(row)).then(|| column.value(row).to_owned())
         };
-        assert_eq!((text("record_id", 0), text("record_id", 1)), (Some("2".to_owned()), Some("4".to_owned())));
+        assert_eq!(
+            (text("record_id", 0), text("record_id", 1)),
+            (Some("2".to_owned()), Some("4".to_owned()))
+        );
         assert_eq!((text("holder", 0), text("holder", 1)), (Some("unit".to_owned()), None));
-        assert_eq!((text("match_key", 0), text("match_key", 1)), (None, Some("key".to_owned())));
+        assert_eq!(
+            (text("match_key", 0), text("match_key", 1)),
+            (None, Some("key".to_owned()))
+        );
         assert_eq!(text("state", 1).as_deref(), Some("withdrawn"));
-        let sequences = cases[0].column(CASE_CHANGES.index("sequence")).as_primitive::<arrow::datatypes::Int64Type>();
+        let sequences = cases[0]
+            .column(CASE_CHANGES.index("sequence"))
+            .as_primitive::<arrow::datatypes::Int64Type>();
         assert_eq!(sequences.values(), &[20, 40]);
     }
 }

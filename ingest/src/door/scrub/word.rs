@@ -122,7 +122,9 @@ pub(super) static TRIGGER_WORDS: LazyLock<Vec<TriggerWord>> = LazyLock::new(|| {
         text,
         trigger: *trigger,
     };
-    let words = TRIGGERS.iter().flat_map(|(trigger, words)| words.iter().map(move |text| word(trigger, text)));
+    let words = TRIGGERS
+        .iter()
+        .flat_map(|(trigger, words)| words.iter().map(move |text| word(trigger, text)));
     let mut words: Vec<TriggerWord> = words.collect();
     words.sort_by_key(|word| usize::MAX - word.text.len());
     words
@@ -132,7 +134,10 @@ pub(super) static TRIGGER_WORDS: LazyLock<Vec<TriggerWord>> = LazyLock::new(|| {
 static WORDS_OF_FIRST: LazyLock<AHashMap<char, Vec<&'static TriggerWord>>> = LazyLock::new(|| {
     let mut words: AHashMap<char, Vec<&TriggerWord>> = AHashMap::new();
     for word in TRIGGER_WORDS.iter() {
-        words.entry(word.text.chars().next().unwrap_or_default()).or_default().push(word);
+        words
+            .entry(word.text.chars().next().unwrap_or_default())
+            .or_default()
+            .push(word);
     }
     words
 });
