@@ -99,6 +99,16 @@ impl Records {
         self.keys.len() + self.values.len()
     }
 
+    /// All keys, one behind the other.
+    pub fn keys(&self) -> &[u8] {
+        &self.keys
+    }
+
+    /// All values, one behind the other.
+    pub fn values(&self) -> &[u8] {
+        &self.values
+    }
+
     /// Key and value of each record, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let key_starts = std::iter::once(0).chain(self.key_ends.iter().copied());

@@ -297,31 +297,6 @@ fn is_trimmed(text: &str) -> bool {
     begins && ends
 }
 
-#[cfg(test)]
-mod trim_tests {
-    use super::is_trimmed;
-
-    #[test]
-    fn what_is_called_trimmed_has_no_blanks_at_its_ends() {
-        let blanks = ('\0'..='\u{ffff}').filter(|character| character.is_whitespace());
-        for blank in blanks.chain(['\u{7f}', 'é', '\u{feff}']) {
-            for text in [
-                format!("{blank}"),
-                format!("{blank}a"),
-                format!("a{blank}"),
-                format!("市{blank}"),
-                format!("{blank}市"),
-            ] {
-                assert!(!is_trimmed(&text) || text.trim() == text, "{text:?}");
-            }
-        }
-        for text in ["a", "ab", "市", "a市", "市a", "市民"] {
-            assert!(is_trimmed(text), "{text}");
-        }
-        assert!(!is_trimmed(""));
-    }
-}
-
 /// The code and what to tell the department, without the value.
 fn message_of(code: RejectionCode, field: &str) -> String {
     match code {

@@ -45,12 +45,8 @@ impl Frame {
             raw.extend_from_slice(&(key.len() as u32).to_le_bytes());
             raw.extend_from_slice(&(value.len() as u32).to_le_bytes());
         }
-        for (key, _) in records.iter() {
-            raw.extend_from_slice(key);
-        }
-        for (_, value) in records.iter() {
-            raw.extend_from_slice(value);
-        }
+        raw.extend_from_slice(records.keys());
+        raw.extend_from_slice(records.values());
         let payload = zstd::bulk::compress(&raw, COMPRESSION_LEVEL)?;
         let payload_crc = crc32c::crc32c(&payload);
         Ok(Self {

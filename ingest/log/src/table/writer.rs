@@ -13,6 +13,7 @@ use deltalake::operations::create::CreateBuilder;
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::{DeltaTable, DeltaTableBuilder, ObjectStore};
 use object_store::ObjectStoreExt as _;
+use parquet::errors::ParquetError;
 use shiyu_schemas::table::{ColumnType, TableShape};
 
 use super::checkpoint;
@@ -68,6 +69,13 @@ pub struct FrozenTables {
     pub snapshot: Snapshot,
     /// Files with rows, below the folder.
     pub files: Vec<PathBuf>,
+}
+
+/// Rows of one table, on their way to files.
+struct Encoding {
+    files: tokio::task::JoinHandle<Result<Vec<TableFile>, ParquetError>>,
+    /// Newest epoch per application.
+    newest: BTreeMap<String, u64>,
 }
 
 /// The one writer of all tables.
@@ -148,8 +156,12 @@ impl TableWriter {
 
     /// Adds the rows of many epochs, one commit per table, and publishes the snapshot. Epochs a table has are left out of it.
     pub async fn commit(&mut self, epochs: &[EpochRows]) -> Result<Snapshot, LogError> {
-        for table in &mut self.tables {
-            table.commit(epochs, self.store.as_ref(), &self.upkeep).await?;
+        // All are encoded at once, then committed one after the other.
+        let encoding: Vec<Option<Encoding>> = self.tables.iter().map(|table| table.encode(epochs)).collect();
+        for (table, encoding) in self.tables.iter_mut().zip(encoding) {
+            if let Some(encoding) = encoding {
+                table.commit(encoding, self.store.as_ref(), &self.upkeep).await?;
+            }
         }
         let mut newest: BTreeMap<String, u64> = BTreeMap::new();
         for EpochRows { mark, .. } in epochs {
@@ -244,12 +256,8 @@ impl Table {
         })
     }
 
-    async fn commit(
-        &mut self,
-        epochs: &[EpochRows],
-        store: &SyncedFileSystem,
-        upkeep: &UpkeepOptions,
-    ) -> Result<(), LogError> {
+    /// Begins to encode the rows that the table does not have yet; none where there are none.
+    fn encode(&self, epochs: &[EpochRows]) -> Option<Encoding> {
         let mut batches = Vec::new();
         let mut newest: BTreeMap<String, u64> = BTreeMap::new();
         for EpochRows { mark, rows } in epochs {
@@ -273,9 +281,26 @@ impl Table {
             }
         }
         if batches.is_empty() {
-            return Ok(());
+            return None;
         }
-        let adds = self.write_files(batches, store).await?;
+        let shape = self.shape;
+        Some(Encoding {
+            files: tokio::task::spawn_blocking(move || file::encode(shape, &batches)),
+            newest,
+        })
+    }
+
+    async fn commit(
+        &mut self,
+        Encoding { files, newest }: Encoding,
+        store: &SyncedFileSystem,
+        upkeep: &UpkeepOptions,
+    ) -> Result<(), LogError> {
+        let files = files
+            .await
+            .map_err(|_ended| LogError::Closed)?
+            .map_err(|error| table_error("encode rows of", self.shape, error))?;
+        let adds = self.write_files(files, store).await?;
         let transactions = newest
             .iter()
             .map(|(application, &epoch)| Transaction::new(format!("{}/{application}", self.shape.name), epoch as i64))
@@ -323,16 +348,8 @@ impl Table {
         Ok(())
     }
 
-    async fn write_files(
-        &mut self,
-        batches: Vec<RecordBatch>,
-        store: &SyncedFileSystem,
-    ) -> Result<Vec<Action>, LogError> {
+    async fn write_files(&mut self, files: Vec<TableFile>, store: &SyncedFileSystem) -> Result<Vec<Action>, LogError> {
         let shape = self.shape;
-        let files = tokio::task::spawn_blocking(move || file::encode(shape, &batches))
-            .await
-            .map_err(|_ended| LogError::Closed)?
-            .map_err(|error| table_error("encode rows of", shape, error))?;
         let root = object_store::path::Path::from_url_path(self.delta.table_url().path())
             .map_err(|error| table_error("name a file of", shape, error))?;
         let mut adds = Vec::with_capacity(files.len());
