@@ -17,12 +17,14 @@ use super::positions::Positions;
 use super::{Clock, FeedBalance, HubError};
 use crate::door::wire::write_event;
 use crate::door::{Door, DoorOutput};
-use crate::fold::FoldHandle;
+use crate::fold::{FoldError, FoldHandle};
 
 /// Rows of a delivery, about.
 pub const BATCH_ROWS: usize = 16_384;
 /// Deliveries that may wait between two stages.
 const QUEUE: usize = 2;
+/// Appends of events that may wait to be settled: so few that the fold finds what it reads in the log's memory.
+const UNSETTLED: usize = 6;
 /// Deliveries that pass the door at once, at most: one per core up to this.
 const DOORS_MAX: usize = 8;
 
@@ -35,6 +37,8 @@ pub(super) struct Pipeline<'a> {
     pub(super) door: &'a Arc<Door>,
     pub(super) log: &'a dyn EventLog,
     pub(super) fold: &'a FoldHandle,
+    /// Whether other processes may fold some of the partitions.
+    pub(super) shared: bool,
     pub(super) clock: &'a Arc<dyn Clock>,
 }
 
@@ -78,7 +82,7 @@ impl Pipeline<'_> {
     ) -> Result<FeedBalance, HubError> {
         let (read_sender, read_receiver) = mpsc::channel(QUEUE);
         let (door_sender, mut door_receiver) = mpsc::channel(QUEUE);
-        let (range_sender, range_receiver) = mpsc::channel(64);
+        let (range_sender, range_receiver) = mpsc::channel(UNSETTLED);
         let reading = tokio::spawn(read_all(reader, read_sender));
         let entrance = Entrance {
             door: self.door.clone(),
@@ -169,13 +173,17 @@ impl Pipeline<'_> {
             .map(|(partition, records)| async move {
                 let partition = partition as u32;
                 let appended = self.log.append(Topic::Events, partition, records).await?;
-                Ok::<_, HubError>(Range {
-                    partition,
-                    first_offset: appended.first_offset,
-                    next_offset: appended.next_offset,
-                })
+                Ok::<_, HubError>((partition, appended))
             });
-        futures::future::try_join_all(appends).await
+        let appended = futures::future::try_join_all(appends).await?;
+        let ranges = appended.iter().flat_map(|(partition, appended)| {
+            appended.extents().map(|(first_offset, next_offset)| Range {
+                partition: *partition,
+                first_offset,
+                next_offset,
+            })
+        });
+        Ok(ranges.collect())
     }
 
     async fn append_rejections(&self, rejections: Records) -> Result<(), HubError> {
@@ -190,11 +198,7 @@ impl Pipeline<'_> {
     async fn settle(&self, mut ranges: mpsc::Receiver<Range>) -> Result<Vec<(v1::Outcome, u64)>, HubError> {
         let mut sums: Vec<(v1::Outcome, u64)> = Vec::new();
         while let Some(range) = ranges.recv().await {
-            for outcome in self
-                .fold
-                .outcomes(range.partition, range.first_offset, range.next_offset)
-                .await?
-            {
+            for outcome in self.outcomes(&range).await? {
                 match sums.iter_mut().find(|(known, _)| *known == outcome) {
                     Some((_, count)) => *count += 1,
                     None => sums.push((outcome, 1)),
@@ -202,6 +206,21 @@ impl Pipeline<'_> {
             }
         }
         Ok(sums)
+    }
+
+    /// The fold's outcomes of a range, once they are committed; where another process folds the partition: that it is logged.
+    async fn outcomes(&self, range: &Range) -> Result<Vec<v1::Outcome>, HubError> {
+        let outcomes = self
+            .fold
+            .outcomes(range.partition, range.first_offset, range.next_offset)
+            .await;
+        match outcomes {
+            Err(FoldError::UnknownPartition { .. } | FoldError::OutcomesForgotten { .. }) if self.shared => Ok(vec![
+                    v1::Outcome::Logged;
+                    (range.next_offset - range.first_offset) as usize
+                ]),
+            other => Ok(other?),
+        }
     }
 
     /// Takes one delivery and answers with a receipt per record, in order.
@@ -245,12 +264,10 @@ impl Pipeline<'_> {
         let ranges = self.append_encoded(encoded).await?;
         fault::pass("push.answer")?;
         if wait_settled {
+            let mut rows: Vec<_> = rows_of_partition.iter().map(|rows| rows.iter()).collect();
             for range in ranges {
-                let outcomes = self
-                    .fold
-                    .outcomes(range.partition, range.first_offset, range.next_offset)
-                    .await?;
-                for (&row, outcome) in rows_of_partition[range.partition as usize].iter().zip(outcomes) {
+                let outcomes = self.outcomes(&range).await?;
+                for (outcome, &row) in outcomes.into_iter().zip(&mut rows[range.partition as usize]) {
                     receipts[row].outcome = outcome.into();
                 }
             }

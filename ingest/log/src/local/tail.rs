@@ -9,7 +9,7 @@ use super::frame::values_of;
 use crate::event_log::ReadBatch;
 
 /// Bytes kept per partition, unless one frame alone has more.
-const BYTES_MAX: usize = 12 << 20;
+const BYTES_MAX: usize = 24 << 20;
 
 /// Frames without a gap, the newest last.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use deltalake::kernel::{Action, Add, LogicalFileView, Remove};
+use deltalake::kernel::{Action, Add, LogicalFileView, Remove, Transaction};
 use deltalake::protocol::DeltaOperation;
 use object_store::PutPayload;
 use parquet::errors::ParquetError;
@@ -21,7 +21,7 @@ use shiyu_schemas::table::{MergeRule, TableShape};
 
 use super::merge::{MergedFile, Run, merge};
 use super::store::put_synced;
-use super::writer::{Table, TableWriter, table_error};
+use super::writer::{CommitFailure, Table, TableWriter, table_error};
 use crate::LogError;
 
 /// First letters of the names of files in which no key stands twice.
@@ -31,7 +31,7 @@ const INPUTS_MAX: usize = 128;
 /// Sizes below which files are of one class, bytes. Beyond the last they are large enough.
 const CLASSES_BYTES: [u64; 3] = [16 << 10, 128 << 10, 1 << 20];
 /// Between two looks for what to merge there are so many commits.
-const LOOK_COMMITS: u32 = 4;
+pub(super) const LOOK_COMMITS: u32 = 4;
 
 /// How the tables are kept up.
 #[derive(Debug, Clone)]
@@ -98,6 +98,18 @@ pub struct Merged {
     shape: &'static TableShape,
     removes: Vec<Remove>,
     adds: Vec<Add>,
+}
+
+impl Merged {
+    /// The table.
+    pub(super) fn table(&self) -> &'static str {
+        self.shape.name
+    }
+
+    /// Paths of the files that were merged.
+    pub(super) fn inputs(&self) -> Vec<&str> {
+        self.removes.iter().map(|file| file.path.as_str()).collect()
+    }
 }
 
 impl MergeJob {
@@ -170,7 +182,7 @@ impl TableWriter {
 
     /// Commits merged files and publishes the snapshot that has them.
     pub async fn apply(&mut self, merged: Merged) -> Result<(), LogError> {
-        self.commits_since_look = LOOK_COMMITS;
+        self.look_for_merges_again();
         let upkeep = self.upkeep.clone();
         let Some(table) = self
             .tables
@@ -179,8 +191,17 @@ impl TableWriter {
         else {
             return Ok(());
         };
-        table.apply(merged, &upkeep).await?;
+        table
+            .apply(merged, Vec::new())
+            .await
+            .map_err(|failure| table.not_committed(failure))?;
+        table.look_after_log(&upkeep).await?;
         self.publish(BTreeMap::new())
+    }
+
+    /// Where files were merged there may be more to merge at once.
+    pub(super) fn look_for_merges_again(&mut self) {
+        self.commits_since_look = LOOK_COMMITS;
     }
 
     /// Removes files nobody reads any more. Call it while no merge runs.
@@ -261,7 +282,8 @@ impl Table {
         }))
     }
 
-    async fn apply(&mut self, merged: Merged, options: &UpkeepOptions) -> Result<(), LogError> {
+    /// Commits merged files, with transactions of the writer's.
+    pub(super) async fn apply(&mut self, merged: Merged, transactions: Vec<Transaction>) -> Result<(), CommitFailure> {
         metrics::counter!("shiyu_table_merged_files_total", "table" => self.shape.name)
             .increment(merged.removes.len() as u64);
         let removes = merged.removes.into_iter().map(Action::Remove);
@@ -270,7 +292,7 @@ impl Table {
             predicate: None,
             target_size: CLASSES_BYTES[CLASSES_BYTES.len() - 1] as i64,
         };
-        self.commit_actions(actions, Vec::new(), operation, options).await
+        self.commit_actions(actions, transactions, operation).await
     }
 
     /// Removes files on disk that no version of now has, once they have been known as such for `retention`.
