@@ -22,9 +22,7 @@ use arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
-use shiyu_connectors::OpenContext;
 use shiyu_schemas::place::LatLng;
-use tokio_util::sync::CancellationToken;
 
 #[path = "support/stages.rs"]
 mod stages;
@@ -166,19 +164,6 @@ fn bare(folder: &Path, input: &Path) {
     let manifest =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/city/feeds/orders.yaml")).unwrap();
     let manifest = serde_saphyr::from_str(&manifest).unwrap();
-    let context = OpenContext {
-        variables: BTreeMap::new(),
-        inputs: vec![input.to_owned()],
-        city_folder: folder.to_owned(),
-        positions: BTreeMap::new(),
-        watch: false,
-        batch_rows: 16_384,
-        stop: CancellationToken::new(),
-    };
-    let mut reader = shiyu_connectors::find("file", "orders")
-        .unwrap()
-        .open(&manifest, context)
-        .unwrap();
     let (sender, read) = std::sync::mpsc::sync_channel::<RecordBatch>(4);
     let (located, receiver) = std::sync::mpsc::sync_channel::<RecordBatch>(4);
     let locating = std::thread::spawn(move || {
@@ -211,14 +196,8 @@ fn bare(folder: &Path, input: &Path) {
         writer.unwrap().close().unwrap();
         rows
     });
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        while let Some(delivery) = reader.next().await.unwrap() {
-            sender.send(delivery.batch).unwrap();
-        }
+    support::read_orders(&manifest, folder, input, |delivery| {
+        sender.send(delivery.batch).unwrap()
     });
     drop(sender);
     locating.join().unwrap();
