@@ -264,11 +264,11 @@ fn sync_commits(folder: &Path) -> Result<(), LogError> {
         .map_err(|source| LogError::io("sync", &commits, source))
 }
 
-pub(super) fn encode(shape: &'static TableShape, batches: Vec<RecordBatch>) -> EncodedFiles {
+fn encode(shape: &'static TableShape, batches: Vec<RecordBatch>) -> EncodedFiles {
     tokio::task::spawn_blocking(move || file::encode(shape, &batches))
 }
 
-fn application(partition: &str, incarnation: u64) -> String {
+pub(super) fn application(partition: &str, incarnation: u64) -> String {
     format!("{partition}/{incarnation:016x}")
 }
 
