@@ -219,16 +219,18 @@ impl Inner {
             partition = lane.partition,
             "looking for where records were put"
         );
-        let mut wanted = records.iter().map(|(_, value)| value).peekable();
+        let wanted: Vec<&[u8]> = records.iter().map(|(_, value)| value).collect();
+        let mut found = 0;
         let mut extents: Vec<(u64, u64)> = Vec::new();
         for _ in 0..LOCATE_TRIES {
             let (_, end) = self.ask_range(lane).await?;
-            while offset < end && wanted.peek().is_some() {
+            while offset < end && found < wanted.len() {
                 for batch in self.read(lane, offset, LOCATE_BYTES).await? {
                     for (at, value) in (batch.first_offset..).zip(&batch.values) {
-                        if wanted.next_if(|wanted| *wanted == value.as_ref()).is_none() {
+                        if wanted.get(found) != Some(&value.as_ref()) {
                             continue;
                         }
+                        found += 1;
                         match extents.last_mut() {
                             Some((_, next)) if *next == at => *next += 1,
                             _ => extents.push((at, at + 1)),
@@ -237,7 +239,7 @@ impl Inner {
                     offset = batch.next_offset();
                 }
             }
-            if wanted.peek().is_none() {
+            if found == wanted.len() {
                 return Ok(Appended::of_extents(extents));
             }
             // They are on one broker, and not yet on all that must have them.
