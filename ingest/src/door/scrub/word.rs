@@ -466,7 +466,7 @@ mod tests {
     fn slowly(text: &str) -> Vec<(usize, usize)> {
         let mut found = Vec::new();
         let mut done = 0;
-        for (at, _) in text.char_indices().filter(|(at, _)| text.is_char_boundary(*at)) {
+        for (at, _) in text.char_indices() {
             let word = TRIGGER_WORDS.iter().find(|word| word.stands_at(&text.as_bytes()[at..]));
             if let Some(word) = word.filter(|_| at >= done) {
                 done = at + word.text.len();
