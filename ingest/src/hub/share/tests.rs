@@ -7,8 +7,10 @@ use shiyu_log::table::TableWriter;
 use shiyu_log::vfs::RealVfs;
 use shiyu_schemas::table::STORED;
 
+use super::snapshots::{SNAPSHOTS_KEPT, snapshots_in};
 use super::*;
 use crate::fold::run_tests::{Tables, history, tables_of};
+use crate::fold::snapshot::read_header;
 use crate::fold::{Fold, FoldOptions};
 
 /// What processes share.
