@@ -21,6 +21,7 @@ use crate::disk;
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::folder::{CityFolder, data_dir};
 use crate::readiness::Readiness;
+use crate::reserve::Reserve;
 use crate::serving::{ServeAddresses, access_of, engine_of, serve_grpc, serve_http};
 
 const TRIM_EVERY: Duration = Duration::from_mins(1);
@@ -61,6 +62,7 @@ async fn serve(folder: &CityFolder, data_dir: &Path, args: &ServeArgs) -> Result
 /// A hub that serves.
 pub(crate) struct Serving {
     hub: Arc<Hub>,
+    reserve: Reserve,
     /// Where its doors are.
     pub(crate) addresses: ServeAddresses,
     stop: CancellationToken,
@@ -84,6 +86,7 @@ impl Serving {
             .install_recorder()
             .or_exit(Exit::Software)?;
         let hub = Arc::new(hub);
+        let reserve = Reserve::keep(hub.data_dir());
         // The tables must be there before the worker opens them.
         hub.flush().await.map_err(super::hub_failure)?;
         let grpc = bind(addresses.grpc).await?;
@@ -134,6 +137,7 @@ impl Serving {
         tasks.spawn(async move { watch(&watching, &watch_stop).await });
         Ok(Self {
             hub,
+            reserve,
             addresses: bound,
             stop,
             tasks,
@@ -205,6 +209,7 @@ impl Serving {
 
     /// Stops the doors, commits what is in flight, closes the data folder.
     pub(crate) async fn stop(mut self) -> Result<(), Failure> {
+        self.reserve.spend_if_full();
         self.stop.cancel();
         // Closing its standard input ends the worker.
         drop(self.worker_input.take());

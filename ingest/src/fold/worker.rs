@@ -217,7 +217,12 @@ impl Worker {
         metrics::counter!("shiyu_fold_received_records", &labels).increment(epoch.record.outcomes.len() as u64);
         metrics::gauge!("shiyu_fold_lag_records", &labels).set(end.saturating_sub(epoch.record.next_offset()) as f64);
         metrics::histogram!("shiyu_fold_epoch_seconds", &labels).record(elapsed.as_secs_f64());
-        if let Some(cells) = epoch.record.cells.as_ref().filter(|cells| cells.watermark_us != i64::MIN) {
+        if let Some(cells) = epoch
+            .record
+            .cells
+            .as_ref()
+            .filter(|cells| cells.watermark_us != i64::MIN)
+        {
             metrics::gauge!("shiyu_fold_watermark_seconds", &labels).set(cells.watermark_us as f64 / 1e6);
         }
         for (feed, counts) in &epoch.counts.feeds {

@@ -69,7 +69,8 @@ impl GroupMember {
         config
             .set("group.id", &group)
             .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("session.timeout.ms", "10000")
+            // Longer than a short outage of the brokers, else every partition would change its owner because of it.
+            .set("session.timeout.ms", "15000")
             .set("heartbeat.interval.ms", "1000")
             .set("max.poll.interval.ms", "300000")
             .set("enable.partition.eof", "false");
