@@ -24,7 +24,7 @@ use crate::LogError;
 use crate::event_log::Topic;
 
 /// How long the group waits for a process to let go of its partitions before it is taken for dead.
-const LET_GO_MAX: Duration = Duration::from_secs(120);
+const LET_GO_MAX: Duration = Duration::from_mins(2);
 const POLL: Duration = Duration::from_millis(100);
 /// Changes that may wait; one at a time is under way.
 const QUEUE: usize = 4;

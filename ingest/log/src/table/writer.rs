@@ -430,7 +430,7 @@ impl Table {
     pub(super) async fn look_after_log(&mut self, upkeep: &UpkeepOptions) -> Result<(), LogError> {
         let failed = |error| table_error("make a checkpoint of", self.shape, error);
         let version = self.delta.version().unwrap_or_default();
-        if version % CHECKPOINT_COMMITS == 0 {
+        if version.is_multiple_of(CHECKPOINT_COMMITS) {
             create_checkpoint(&self.delta, None).await.map_err(failed)?;
             let log = self.delta.log_store();
             cleanup_expired_logs_for(version.saturating_sub(upkeep.log_commits), log.as_ref(), ANY_TIME, None)
