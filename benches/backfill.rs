@@ -197,7 +197,7 @@ fn bare(folder: &Path, input: &Path) {
         rows
     });
     support::read_orders(&manifest, folder, input, |delivery| {
-        sender.send(delivery.batch).unwrap()
+        sender.send(delivery.batch).unwrap();
     });
     drop(sender);
     locating.join().unwrap();

@@ -178,7 +178,7 @@ pub(crate) fn print_stages(folder: &Path, input: &Path, orders: u64) {
 fn read(folder: &Path, input: &Path, city: &City) -> Vec<Delivery> {
     let mut deliveries = Vec::new();
     read_orders(&city.feeds[0].manifest, folder, input, |delivery| {
-        deliveries.push(delivery)
+        deliveries.push(delivery);
     });
     deliveries
 }

@@ -113,11 +113,11 @@ impl Worker {
 
     /// The effects of a committed epoch, in the order that makes them repeatable.
     async fn deliver(&self, partition: &mut Partition, mut epoch: Epoch) -> Result<(), FoldError> {
-        if let Some(cells) = &epoch.record.cells {
-            if !epoch.cells_appended {
-                let offset = self.append_cells(cells, partition.generation()).await?;
-                partition.note_cells_appended(epoch.number, offset);
-            }
+        if let Some(cells) = &epoch.record.cells
+            && !epoch.cells_appended
+        {
+            let offset = self.append_cells(cells, partition.generation()).await?;
+            partition.note_cells_appended(epoch.number, offset);
         }
         let units = budget_units(&epoch.tables, self.options.unflushed_bytes_max);
         let permit = self
