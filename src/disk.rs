@@ -25,7 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The exit code an error asks for, if log, state, tables or the fold over them are its reason.
 pub(crate) fn exit_of(error: &(dyn Error + 'static)) -> Option<Exit> {
-    let of_fold = || std::iter::successors(Some(error), |&error| error.source()).any(|error| error.is::<FoldError>());
+    let of_fold =
+        || std::iter::successors(Some(error), |&error| error.source()).any(<dyn Error + 'static>::is::<FoldError>);
     log_error_of(error)
         .map(log_exit)
         .or_else(|| of_fold().then_some(Exit::Io))

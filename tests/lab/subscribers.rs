@@ -12,6 +12,7 @@
     clippy::print_stdout,
     clippy::unwrap_used,
     clippy::panic,
+    clippy::disallowed_methods,
     reason = "a program of the tests"
 )]
 
@@ -33,7 +34,7 @@ const TOO_SLOW: u32 = 100;
 /// What the hub may need more for subscribers that do not read, MiB.
 const GROWTH_MAX_MIB: f64 = 64.0;
 /// For everyone to have everything, once nothing is pushed any more.
-const SETTLE: Duration = Duration::from_secs(120);
+const SETTLE: Duration = Duration::from_mins(2);
 
 /// How a subscriber reads.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -347,13 +348,8 @@ impl Subscriber {
         assert_eq!(status.code(), tonic::Code::ResourceExhausted, "{status}");
         let mut seen = self.seen.lock().await;
         seen.ended += 1;
-        seen.token = status
-            .metadata()
-            .get("resume-token")
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .to_owned();
+        let token = status.metadata().get("resume-token").unwrap();
+        token.to_str().unwrap().clone_into(&mut seen.token);
     }
 
     async fn take(&self, phase: &Phase, message: v1::SubscribeRiskResponse) {

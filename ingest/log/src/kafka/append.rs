@@ -196,7 +196,7 @@ impl Counting {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
     use super::*;
 
     fn of(offsets: &[i64]) -> Result<Delivered, String> {

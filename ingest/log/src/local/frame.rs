@@ -25,7 +25,7 @@ pub const HEADER_BYTES: usize = 32;
 pub const MAGIC: [u8; 4] = *b"SYF2";
 /// Payloads beyond this are no frames of ours.
 pub const PAYLOAD_MAX: usize = 256 << 20;
-/// Faster than 1 by a third, and larger by a quarter.
+/// For speed; payloads are about a quarter larger than at 1.
 const COMPRESSION_LEVEL: i32 = -1;
 
 /// A compressed frame that has no offset yet.
