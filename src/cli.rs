@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use shiyu_ingest::hub::{LogChoice, Roles};
+
 use crate::exit::Exit;
 
 /// Shiyu (市域): a city's event hub. Records in, SQL and live risk per place out.
@@ -125,6 +127,39 @@ fn parse_variable(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Where the log is.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct LogArgs {
+    /// The log: `local` (in the data folder), or kafka://HOST:PORT[,HOST:PORT]/PREFIX[?OPTION=VALUE&…]
+    #[arg(long, env = "SHIYU_LOG", default_value = "local", value_name = "URL", value_parser = parse_log)]
+    pub(crate) log: LogChoice,
+    /// Folder that all processes of the city read and write, with Kafka: tables, states that move, keys
+    #[arg(long, env = "SHIYU_SHARED", value_name = "DIR")]
+    pub(crate) shared: Option<PathBuf>,
+}
+
+fn parse_roles(text: &str) -> Result<Roles, String> {
+    let mut roles = Roles {
+        connect: false,
+        ingest: false,
+        query: false,
+    };
+    for name in text.split(',') {
+        match name {
+            "connect" => roles.connect = true,
+            "ingest" => roles.ingest = true,
+            "query" => roles.query = true,
+            other => return Err(format!("\"{other}\" is no role; there are: connect, ingest, query")),
+        }
+    }
+    Ok(roles)
+}
+
+fn parse_log(text: &str) -> Result<LogChoice, String> {
+    text.parse()
+        .map_err(|error: shiyu_log::kafka::SettingsError| error.to_string())
+}
+
 /// Addresses to serve at; port 0 = any free port. Only loopback: other addresses need TLS and tokens.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct AddressArgs {
@@ -180,6 +215,12 @@ pub(crate) struct ServeArgs {
     /// City
     #[command(flatten)]
     pub(crate) city: CityArgs,
+    /// Log
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+    /// What this process does: connect (takes records), ingest (folds them into tables), query (SQL and scores)
+    #[arg(long = "role", env = "SHIYU_ROLE", default_value = "connect,ingest,query", value_name = "ROLE,…", value_parser = parse_roles)]
+    pub(crate) roles: Roles,
     /// Addresses
     #[command(flatten)]
     pub(crate) addresses: AddressArgs,
@@ -197,6 +238,12 @@ pub(crate) struct LoadArgs {
     /// City
     #[command(flatten)]
     pub(crate) city: CityArgs,
+    /// Log
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+    /// connect,ingest, or connect: with Kafka, only put the records into the log
+    #[arg(long = "role", env = "SHIYU_ROLE", default_value = "connect,ingest", value_name = "ROLE,…", value_parser = parse_roles)]
+    pub(crate) roles: Roles,
     /// Feeds to load [default: all]
     #[arg(long = "feed", value_name = "FEED")]
     pub(crate) feeds: Vec<String>,

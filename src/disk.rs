@@ -15,6 +15,7 @@ use shiyu_ingest::hub::HubError;
 use shiyu_log::LogError;
 use shiyu_query::risk::EngineError;
 
+use crate::command::log_exit;
 use crate::exit::{Exit, Failure};
 
 /// Room there must be before the program starts anew, bytes.
@@ -22,14 +23,12 @@ const ROOM_BYTES: usize = 4 << 20;
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// The exit code an error asks for, if the disk is its reason.
+/// The exit code an error asks for, if log, state, tables or the fold over them are its reason.
 pub(crate) fn exit_of(error: &(dyn Error + 'static)) -> Option<Exit> {
-    Some(match log_error_of(error)? {
-        LogError::Locked { .. } => Exit::NotPermitted,
-        LogError::Incompatible { .. } => Exit::Config,
-        error if error.is_full() => Exit::TryLater,
-        _ => Exit::Io,
-    })
+    let of_fold = || std::iter::successors(Some(error), |&error| error.source()).any(|error| error.is::<FoldError>());
+    log_error_of(error)
+        .map(log_exit)
+        .or_else(|| of_fold().then_some(Exit::Io))
 }
 
 /// Whether the program may go on once there is room on the disk.

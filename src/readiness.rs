@@ -99,13 +99,14 @@ impl Standing {
 pub(crate) struct Readiness {
     /// Weak: asking must not keep a hub open that is being closed.
     hub: Weak<Hub>,
-    sql_worker: SocketAddr,
+    /// None where no SQL is answered here.
+    sql_worker: Option<SocketAddr>,
     standing: Mutex<Standing>,
 }
 
 impl Readiness {
-    /// Of a hub whose SQL worker serves PostgreSQL's protocol at `sql_worker`.
-    pub(crate) fn new(hub: &Arc<Hub>, sql_worker: SocketAddr) -> Self {
+    /// Of a hub whose SQL worker, if it has one, serves PostgreSQL's protocol at `sql_worker`.
+    pub(crate) fn new(hub: &Arc<Hub>, sql_worker: Option<SocketAddr>) -> Self {
         Self {
             hub: Arc::downgrade(hub),
             sql_worker,
@@ -115,7 +116,10 @@ impl Readiness {
 
     /// Why the hub is not ready; empty when it is.
     pub(crate) async fn reasons(&self) -> Vec<String> {
-        let sql_worker_answers = answers(self.sql_worker).await;
+        let sql_worker_answers = match self.sql_worker {
+            Some(address) => answers(address).await,
+            None => true,
+        };
         match self.hub.upgrade() {
             Some(hub) => reasons(&self.observe(&hub, sql_worker_answers)),
             None => vec!["the hub is closing".to_owned()],

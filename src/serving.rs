@@ -130,7 +130,7 @@ pub(crate) async fn engine_of(hub: &Hub) -> anyhow::Result<RiskEngine> {
 /// Serves gRPC until `stop`: intake, risk, health, reflection.
 pub(crate) async fn serve_grpc(
     hub: Arc<Hub>,
-    board: Arc<shiyu_query::risk::ScoreBoard>,
+    board: Option<Arc<shiyu_query::risk::ScoreBoard>>,
     listener: TcpListener,
     tls: TlsFiles,
     access: Access,
@@ -141,11 +141,15 @@ pub(crate) async fn serve_grpc(
     let operations = v1::operations_service_server::OperationsServiceServer::new(doors.clone());
     let intake =
         v1::intake_service_server::IntakeServiceServer::new(doors).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let risk = v1::risk_service_server::RiskServiceServer::new(RiskServer::new(board, hub.city().clone(), hub.log()));
+    let risk = board.map(|board| {
+        v1::risk_service_server::RiskServiceServer::new(RiskServer::new(board, hub.city().clone(), hub.log()))
+    });
     let (health_reporter, health) = tonic_health::server::health_reporter();
-    health_reporter
-        .set_serving::<v1::risk_service_server::RiskServiceServer<RiskServer>>()
-        .await;
+    if risk.is_some() {
+        health_reporter
+            .set_serving::<v1::risk_service_server::RiskServiceServer<RiskServer>>()
+            .await;
+    }
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
         .build_v1()?;
@@ -163,7 +167,7 @@ pub(crate) async fn serve_grpc(
         .add_service(reflection)
         .add_service(intake)
         .add_service(operations)
-        .add_service(risk)
+        .add_optional_service(risk)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
         .await?;
     Ok(())

@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use shiyu_ingest::hub::{Hub, HubError};
+use shiyu_ingest::hub::{Hub, HubError, Roles};
 use shiyu_log::LogError;
 use shiyu_schemas::v1;
 use shiyu_schemas::v1::operations_service_client::OperationsServiceClient;
 use tonic::Code;
 
 use super::load::hub_options;
-use crate::cli::{BackupArgs, OutputFormat};
+use crate::cli::{BackupArgs, LogArgs, OutputFormat};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::folder::{CityFolder, data_dir};
 use crate::output;
@@ -21,7 +21,7 @@ pub(crate) async fn run(given: Option<&Path>, format: OutputFormat, args: Backup
     let folder = CityFolder::load(&args.city, &[])?;
     let data_dir = data_dir(given, &folder.city.config.city)?;
     let to = std::path::absolute(&args.to).or_exit(Exit::Usage)?;
-    let made = match Hub::open(hub_options(&folder, data_dir.clone())).await {
+    let made = match Hub::open(hub_options(&folder, data_dir.clone(), LogArgs::default(), Roles::ALL)).await {
         Ok(hub) => {
             let manifest = hub.backup(&to).await.map_err(super::hub_failure)?;
             hub.close().await.map_err(super::hub_failure)?;

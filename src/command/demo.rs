@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
-use shiyu_ingest::hub::Hub;
+use shiyu_ingest::hub::{Hub, Roles};
 use shiyu_simulate::SimulationOptions;
 use tokio_util::sync::CancellationToken;
 
 use super::live::LiveTarget;
 use super::load::{hub_options, print_balances};
 use super::serve::Serving;
-use crate::cli::{CityArgs, DemoArgs, OutputFormat};
+use crate::cli::{CityArgs, DemoArgs, LogArgs, OutputFormat};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::folder::{CityFolder, data_dir};
 use crate::output;
@@ -37,7 +37,7 @@ pub(crate) async fn run(given: Option<&Path>, format: OutputFormat, args: DemoAr
         variables: vec![("CITY_DATA".to_owned(), records.to_string_lossy().into_owned())],
     };
     let folder = CityFolder::load(&city, &[])?;
-    let hub = Hub::open(hub_options(&folder, data_dir.clone()))
+    let hub = Hub::open(hub_options(&folder, data_dir.clone(), LogArgs::default(), Roles::ALL))
         .await
         .map_err(super::hub_failure)?;
     let balances = hub

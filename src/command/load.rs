@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
-use shiyu_ingest::hub::{Hub, HubError, HubOptions, SystemClock};
+use shiyu_ingest::hub::{Hub, HubError, HubOptions, Roles, SystemClock};
 use shiyu_log::LogError;
 use shiyu_schemas::v1;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{LoadArgs, OutputFormat};
+use crate::cli::{LoadArgs, LogArgs, OutputFormat};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::folder::{CityFolder, data_dir};
 use crate::output;
@@ -23,12 +23,15 @@ pub(crate) fn partitions() -> u32 {
 }
 
 /// Settings of a hub over a data folder.
-pub(crate) fn hub_options(folder: &CityFolder, data_dir: PathBuf) -> HubOptions {
+pub(crate) fn hub_options(folder: &CityFolder, data_dir: PathBuf, log: LogArgs, roles: Roles) -> HubOptions {
     HubOptions {
         data_dir,
         city: folder.city.clone(),
         city_folder: folder.path.clone(),
         variables: folder.variables.clone(),
+        log: log.log,
+        roles,
+        shared: log.shared,
         partitions: partitions(),
         flush_interval: Duration::from_secs(5),
         clock: Arc::new(SystemClock),
@@ -45,12 +48,17 @@ pub(crate) async fn run(given: Option<&Path>, format: OutputFormat, args: LoadAr
             ));
         }
     }
+    super::check_roles(&args.log, args.roles.connect && args.roles.ingest)?;
     let folder = CityFolder::load(&args.city, &args.inputs)?;
     let data_dir = data_dir(given, &folder.city.config.city)?;
     for warning in &folder.city.warnings {
         tracing::warn!(%warning, "the city folder is odd");
     }
-    let balances = match Hub::open(hub_options(&folder, data_dir.clone())).await {
+    let roles = Roles {
+        query: false,
+        ..args.roles
+    };
+    let balances = match Hub::open(hub_options(&folder, data_dir.clone(), args.log.clone(), roles)).await {
         Ok(hub) => load_here(hub, &args).await?,
         Err(HubError::Log(LogError::Locked { .. })) => hand_over(&data_dir, &args).await?,
         Err(error) => return Err(super::hub_failure(error)),
@@ -82,6 +90,7 @@ fn closes(balance: &v1::Balance) -> bool {
             + balance.stale
             + balance.excluded
             + balance.rejected
+            + balance.logged
 }
 
 async fn load_here(hub: Hub, args: &LoadArgs) -> Result<Vec<v1::Balance>, Failure> {
@@ -210,6 +219,9 @@ pub(crate) fn print_balances(format: OutputFormat, balances: &[v1::Balance]) -> 
             .failed_sources
             .iter()
             .for_each(|source| note("not read", source, 0));
+        if balance.logged > 0 {
+            note("logged, settled by another process", "", balance.logged);
+        }
         if balance.replaced_characters > 0 {
             note("replaced characters", "", balance.replaced_characters);
         }

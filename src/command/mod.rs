@@ -18,9 +18,10 @@ mod watch;
 
 use std::io::Write as _;
 
-use shiyu_ingest::hub::HubError;
+use shiyu_ingest::hub::{HubError, LogChoice};
+use shiyu_log::LogError;
 
-use crate::cli::{Cli, Command, WatchCommand};
+use crate::cli::{Cli, Command, LogArgs, WatchCommand};
 use crate::exit::{Exit, Failure};
 
 /// Runs the command.
@@ -55,14 +56,41 @@ pub(crate) fn print_line(text: &str) {
     let _written = writeln!(std::io::stdout(), "{text}");
 }
 
+/// Processes that do different things meet at Kafka and in a folder.
+pub(crate) fn check_roles(args: &LogArgs, all: bool) -> Result<(), Failure> {
+    let problem = match (&args.log, &args.shared) {
+        (LogChoice::Local, _) if !all => {
+            "the embedded log is for one process with all roles; for others give --log kafka://… and --shared DIR"
+        }
+        (LogChoice::Local, Some(_)) => "--shared is for --log kafka://…; the embedded log has one process",
+        (LogChoice::Kafka(_), None) if !all => {
+            "processes with different roles need --shared DIR, a folder they all read and write"
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::new(Exit::Config, anyhow::anyhow!(problem)))
+}
+
 /// The exit code an error of the hub asks for.
 pub(crate) fn hub_failure(error: HubError) -> Failure {
     let exit = match &error {
         HubError::City(_) | HubError::Connector(_) => Exit::Config,
         HubError::Backup { .. } | HubError::Trimmed { .. } => Exit::Data,
-        HubError::UnknownFeed { .. } => Exit::Usage,
+        HubError::UnknownFeed { .. } | HubError::NotHere { .. } | HubError::EmbeddedOnly { .. } => Exit::Usage,
         HubError::Key { .. } | HubError::Position { .. } => Exit::Io,
         _ => crate::disk::exit_of(&error).unwrap_or(Exit::Software),
     };
     Failure::new(exit, error)
+}
+
+/// The exit code an error of the log asks for.
+pub(crate) fn log_exit(error: &LogError) -> Exit {
+    match error {
+        LogError::Locked { .. } => Exit::NotPermitted,
+        LogError::Incompatible { .. } | LogError::Topic { .. } => Exit::Config,
+        LogError::Kafka { .. } => Exit::Unavailable,
+        LogError::Unsure { .. } => Exit::TryLater,
+        error if error.is_full() => Exit::TryLater,
+        _ => Exit::Io,
+    }
 }

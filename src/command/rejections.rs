@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use shiyu_ingest::door::Sealer;
-use shiyu_ingest::hub::{Hub, HubError, key};
+use shiyu_ingest::hub::{Hub, HubError, Roles, key};
 use shiyu_log::LogError;
 use shiyu_schemas::code::Code as _;
 use shiyu_schemas::v1;
@@ -14,7 +14,7 @@ use shiyu_schemas::v1::operations_service_client::OperationsServiceClient;
 use tonic::transport::Channel;
 
 use super::load::hub_options;
-use crate::cli::{CityArgs, OutputFormat, RejectionsCommand};
+use crate::cli::{CityArgs, LogArgs, OutputFormat, RejectionsCommand};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::folder::{CityFolder, data_dir};
 use crate::output;
@@ -105,7 +105,7 @@ impl Access {
     async fn open(given: Option<&Path>, city: &CityArgs) -> Result<Self, Failure> {
         let folder = CityFolder::load(city, &[])?;
         let data_dir = data_dir(given, &folder.city.config.city)?;
-        let hub = match Hub::open(hub_options(&folder, data_dir.clone())).await {
+        let hub = match Hub::open(hub_options(&folder, data_dir.clone(), LogArgs::default(), Roles::ALL)).await {
             Ok(hub) => Way::Here(Box::new(hub)),
             Err(HubError::Log(LogError::Locked { .. })) => {
                 let addresses = ServeAddresses::read(&data_dir)

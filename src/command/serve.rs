@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use shiyu_ingest::hub::Hub;
+use shiyu_ingest::hub::{Hub, LogChoice, Roles};
+use shiyu_log::table::Snapshot;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdin, Command};
@@ -30,6 +31,7 @@ const WATCH_AGAIN: Duration = Duration::from_secs(1);
 /// Serves until a signal.
 pub(crate) async fn run(given: Option<&Path>, args: ServeArgs) -> Result<(), Failure> {
     let folder = CityFolder::load(&args.city, &[])?;
+    super::check_roles(&args.log, args.roles == Roles::ALL)?;
     let data_dir = data_dir(given, &folder.city.config.city)?;
     match serve(&folder, &data_dir, &args).await {
         Err(failure) if disk::waits_for_room(&failure, &data_dir) => {
@@ -40,9 +42,14 @@ pub(crate) async fn run(given: Option<&Path>, args: ServeArgs) -> Result<(), Fai
 }
 
 async fn serve(folder: &CityFolder, data_dir: &Path, args: &ServeArgs) -> Result<(), Failure> {
-    let hub = Hub::open(hub_options(folder, data_dir.to_owned()))
-        .await
-        .map_err(super::hub_failure)?;
+    if args.log_keep.is_some() && args.log.log != LogChoice::Local {
+        return Err(Failure::new(
+            Exit::Config,
+            anyhow!("--log-keep is for the embedded log; for Kafka give retention_days in --log"),
+        ));
+    }
+    let options = hub_options(folder, data_dir.to_owned(), args.log.clone(), args.roles);
+    let hub = Hub::open(options).await.map_err(super::hub_failure)?;
     let mut serving = Serving::start(hub, folder, &args.addresses, args.sql_memory).await?;
     if let Some(log_keep) = args.log_keep {
         serving.trim_log(log_keep << 20);
@@ -58,7 +65,8 @@ pub(crate) struct Serving {
     pub(crate) addresses: ServeAddresses,
     stop: CancellationToken,
     tasks: JoinSet<anyhow::Result<()>>,
-    worker: Child,
+    /// Answers analysts' SQL; none without the role query.
+    worker: Option<Child>,
     /// The worker ends when this closes; `Child::wait` would close it at once.
     worker_input: Option<ChildStdin>,
 }
@@ -78,26 +86,33 @@ impl Serving {
         let hub = Arc::new(hub);
         // The tables must be there before the worker opens them.
         hub.flush().await.map_err(super::hub_failure)?;
-        let engine = engine_of(&hub).await.or_exit(Exit::Config)?;
         let grpc = bind(addresses.grpc).await?;
         let http = bind(addresses.http).await?;
-        let (mut worker, flight, postgres) = start_worker(hub.data_dir(), folder, addresses, sql_memory)
-            .await
-            .or_exit(Exit::Unavailable)?;
-        let bound = ServeAddresses {
+        let stop = CancellationToken::new();
+        let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
+        let (mut worker, mut board) = (None, None);
+        let mut bound = ServeAddresses {
             pid: std::process::id(),
             grpc: grpc.local_addr().or_exit(Exit::Unavailable)?,
-            flight,
-            postgres,
+            flight: addresses.flight,
+            postgres: addresses.postgres,
             http: http.local_addr().or_exit(Exit::Unavailable)?,
         };
+        if hub.roles().query {
+            wait_for_tables(hub.data_dir()).await?;
+            let engine = engine_of(&hub).await.or_exit(Exit::Config)?;
+            board = Some(engine.board());
+            let engine_stop = stop.clone();
+            tasks.spawn(async move { Ok(engine.run(engine_stop).await?) });
+            let (child, flight, postgres) = start_worker(hub.data_dir(), folder, addresses, sql_memory)
+                .await
+                .or_exit(Exit::Unavailable)?;
+            (bound.flight, bound.postgres) = (flight, postgres);
+            worker = Some(child);
+        }
         bound.write(hub.data_dir()).or_exit(Exit::Io)?;
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(serve_grpc(hub.clone(), engine.board(), grpc, tls, access, stop.clone()));
-        let engine_stop = stop.clone();
-        tasks.spawn(async move { Ok(engine.run(engine_stop).await?) });
-        let readiness = Arc::new(Readiness::new(&hub, postgres));
+        tasks.spawn(serve_grpc(hub.clone(), board, grpc, tls, access, stop.clone()));
+        let readiness = Arc::new(Readiness::new(&hub, worker.is_some().then_some(bound.postgres)));
         tasks.spawn(serve_http(http, metrics, readiness, stop.clone()));
         // A hub whose fold is dead would acknowledge what no table ever shows: better it ends.
         let (folding, fold_stop) = (hub.clone(), stop.clone());
@@ -122,7 +137,7 @@ impl Serving {
             addresses: bound,
             stop,
             tasks,
-            worker_input: worker.stdin.take(),
+            worker_input: worker.as_mut().and_then(|worker| worker.stdin.take()),
             worker,
         })
     }
@@ -169,18 +184,21 @@ impl Serving {
         let ended = tokio::select! {
             _signal = tokio::signal::ctrl_c() => Ok(()),
             _signal = terminate.recv() => Ok(()),
-            status = self.worker.wait() => Err(anyhow!("the SQL worker ended: {status:?}")),
+            status = ended(&mut self.worker) => Err(anyhow!("the SQL worker ended: {status:?}")),
             failed = first_failure(&mut self.tasks) => Err(failed),
         };
         if let Err(error) = ended {
-            let exit = disk::exit_of(error.as_ref());
-            if exit.is_some() {
+            let exit = disk::exit_of(error.as_ref()).unwrap_or(Exit::Software);
+            if matches!(exit, Exit::Io | Exit::TryLater) {
                 // Draining would write to a disk that has failed.
-                drop(self.worker.kill().await);
-            } else {
-                self.stop().await?;
+                if let Some(worker) = &mut self.worker {
+                    drop(worker.kill().await);
+                }
+            } else if let Err(failure) = self.stop().await {
+                // Why it ended is the news; that it did not end well follows from it.
+                tracing::warn!(error = %failure.error, "not everything ended well");
             }
-            return Err(Failure::new(exit.unwrap_or(Exit::Software), error));
+            return Err(Failure::new(exit, error));
         }
         self.stop().await
     }
@@ -196,7 +214,9 @@ impl Serving {
                     tracing::warn!(%error, "a part ended badly");
                 }
             }
-            let _status = self.worker.wait().await;
+            if let Some(worker) = &mut self.worker {
+                let _status = worker.wait().await;
+            }
         })
         .await;
         if drained.is_err() {
@@ -206,7 +226,13 @@ impl Serving {
             ));
         }
         match Arc::try_unwrap(self.hub) {
-            Ok(hub) => hub.close().await.map_err(super::hub_failure),
+            Ok(hub) => match tokio::time::timeout(STOP_WITHIN, hub.close()).await {
+                Ok(closed) => closed.map_err(super::hub_failure),
+                Err(_elapsed) => Err(Failure::new(
+                    Exit::TryLater,
+                    anyhow!("log or tables do not take what is under way; nothing acknowledged is lost"),
+                )),
+            },
             Err(_shared) => Err(Failure::new(
                 Exit::TryLater,
                 anyhow!("the hub is still in use; nothing acknowledged is lost"),
@@ -222,6 +248,28 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
         .or_exit(Exit::Unavailable)
 }
 
+/// Waits for the worker's end; for ever where there is none.
+async fn ended(worker: &mut Option<Child>) -> std::io::Result<std::process::ExitStatus> {
+    match worker {
+        Some(worker) => worker.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until a process with the role ingest has made the tables.
+async fn wait_for_tables(data_dir: &Path) -> Result<(), Failure> {
+    let root = data_dir.join("tables");
+    let mut told = false;
+    while Snapshot::read(&root).or_exit(Exit::Io)?.is_none() {
+        if !told {
+            tracing::info!(folder = %root.display(), "waiting for a process with the role ingest to make the tables");
+            told = true;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Ok(())
+}
+
 async fn first_failure(tasks: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Error {
     loop {
         match tasks.join_next().await {
@@ -235,6 +283,9 @@ async fn first_failure(tasks: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Error
 
 /// Reads the feeds whose connectors watch, until `stop`.
 async fn watch(hub: &Hub, stop: &CancellationToken) -> anyhow::Result<()> {
+    if !hub.roles().connect {
+        return Ok(());
+    }
     let feeds: Vec<String> = hub
         .city()
         .feeds

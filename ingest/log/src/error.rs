@@ -98,6 +98,51 @@ pub enum LogError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Kafka did not do what was asked; what can mend itself was waited for.
+    #[error("failed to {action} {target}")]
+    Kafka {
+        /// What was tried.
+        action: &'static str,
+        /// Cluster or topic.
+        target: String,
+        /// Why.
+        #[source]
+        source: rdkafka::error::KafkaError,
+    },
+    /// A topic is not what the log needs; somebody must change it, or the settings.
+    #[error("cannot use topic \"{topic}\": {problem}")]
+    Topic {
+        /// Topic's name at the brokers.
+        topic: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// An append was not answered: its records may be in the log. The same records again are absorbed as repeats.
+    #[error("failed to append to {topic} partition {partition}, whether its records are there is not known: {problem}")]
+    Unsure {
+        /// Topic's name.
+        topic: &'static str,
+        /// Partition.
+        partition: u32,
+        /// What the brokers or librdkafka said.
+        problem: String,
+    },
+    /// Records that were acknowledged are gone: an alarm, never a jump (exit 74).
+    #[error(
+        "cannot go on at offset {offset} of \"{topic}\" partition {partition}: it holds [{start}, {end}); the topic was trimmed, cut or made anew. Bring its records back, or restore from a backup"
+    )]
+    Truncated {
+        /// Topic's name at the brokers.
+        topic: String,
+        /// Partition.
+        partition: u32,
+        /// Offset that must be there.
+        offset: u64,
+        /// First offset there is.
+        start: u64,
+        /// Offset behind the last.
+        end: u64,
+    },
     /// The log was closed while something waited for it.
     #[error("cannot use the log: it is closed")]
     Closed,

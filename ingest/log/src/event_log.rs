@@ -3,7 +3,8 @@
 //! - A topic has partitions; a partition is a sequence of records, each with an offset counted from 0 (per record, as in Kafka).
 //! - [`EventLog::append`] returns after the records are durable (local: fdatasync of the group; Kafka: acks=all). What it returned
 //!   is never lost, never reordered within its partition, never cut.
-//! - Records of one append stay together, in order, in one frame.
+//! - Records of one append stay in order. In the embedded log they stay together; in Kafka other processes' records may stand in
+//!   between, and [`Appended::extents`] says which offsets are whose.
 //! - [`EventLog::read`] returns only durable records.
 //! - Where the disk is full an append fails with [`LogError::Full`]: nothing of it is there, and it may be tried again.
 //! - Any other append that failed may still appear (ambiguous); readers tell repeats by content.
@@ -116,12 +117,42 @@ impl Records {
 }
 
 /// Where appended records stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appended {
     /// Offset of the first record.
     pub first_offset: u64,
     /// Offset behind the last record.
     pub next_offset: u64,
+    /// Where records of others stand in between: all extents, in order; else none.
+    pieces: Vec<(u64, u64)>,
+}
+
+impl Appended {
+    /// Records that stand together in `[first_offset, next_offset)`.
+    pub fn contiguous(first_offset: u64, next_offset: u64) -> Self {
+        Self {
+            first_offset,
+            next_offset,
+            pieces: Vec::new(),
+        }
+    }
+
+    /// Records in these extents, which are in order and not empty.
+    pub fn of_extents(extents: Vec<(u64, u64)>) -> Self {
+        let first_offset = extents.first().map_or(0, |(first, _)| *first);
+        let next_offset = extents.last().map_or(first_offset, |(_, next)| *next);
+        Self {
+            first_offset,
+            next_offset,
+            pieces: if extents.len() > 1 { extents } else { Vec::new() },
+        }
+    }
+
+    /// The offsets of the records, in their order, as half-open extents.
+    pub fn extents(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let whole = self.pieces.is_empty().then_some((self.first_offset, self.next_offset));
+        whole.into_iter().chain(self.pieces.iter().copied())
+    }
 }
 
 /// Durable records of one append, in order.
@@ -171,7 +202,7 @@ pub trait EventLog: Send + Sync + std::fmt::Debug {
         std::future::pending().await
     }
 
-    /// First and next offset of the partition: `[start, end)`.
+    /// First and next offset of the partition, `[start, end)`, as far as this process knows: others may have appended since.
     fn range(&self, topic: Topic, partition: u32) -> (u64, u64);
 
     /// Whether appends are taken: not any more once a write or sync has failed, or the log is closed.
@@ -179,8 +210,16 @@ pub trait EventLog: Send + Sync + std::fmt::Debug {
         true
     }
 
+    /// The range as the log itself tells it now; waits until it answers.
+    async fn ask_range(&self, topic: Topic, partition: u32) -> Result<(u64, u64), LogError> {
+        Ok(self.range(topic, partition))
+    }
+
     /// Identity of this log: a new one has a new incarnation, so that offsets of an old one are never taken for its own.
     fn incarnation(&self) -> u64;
+
+    /// Ends behind what was given; later appends and waits are refused with [`LogError::Closed`].
+    fn close(&self);
 }
 
 /// The partition of a key.

@@ -4,6 +4,7 @@
 //! - [`event_log`]: the contract [`EventLog`] that local segments and Kafka fit
 //! - [`vfs`]: the file operations the embedded log needs
 //! - [`local`]: the embedded log: segment files
+//! - [`kafka`]: Apache Kafka as the log
 //! - [`state`]: the fold's state, one commit point per partition
 //! - [`filter`]: which keys are surely new
 //! - [`table`]: the Delta tables and their one writer
@@ -19,6 +20,7 @@ pub mod error;
 pub mod event_log;
 pub mod fault;
 pub mod filter;
+pub mod kafka;
 pub mod local;
 pub mod lock;
 pub mod state;
@@ -27,3 +29,6 @@ pub mod vfs;
 
 pub use error::LogError;
 pub use event_log::{Appended, EventLog, ReadBatch, Records, Topic};
+
+#[cfg(test)]
+mod contract_tests;

@@ -21,6 +21,28 @@ pub struct HubIdentity {
     pub city: String,
     /// Partitions of `events.v1`.
     pub partitions: u32,
+    /// The log outside of this folder that it was folded from; none: the one inside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogIdentity>,
+}
+
+/// A log outside of the data folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogIdentity {
+    /// First parts of its topics' names, e.g. `shiyu.yunlan`.
+    pub topics: String,
+    /// Its identity, hexadecimal.
+    pub incarnation: String,
+}
+
+impl std::fmt::Display for LogIdentity {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            formatter,
+            "Kafka topics {}.* (identity {})",
+            self.topics, self.incarnation
+        )
+    }
 }
 
 /// A data folder this process owns until the value is dropped.
@@ -51,6 +73,7 @@ impl DataFolder {
                 format: FORMAT,
                 city: city.to_owned(),
                 partitions: partitions.max(1),
+                log: None,
             };
             let text = serde_json::to_vec_pretty(&identity).expect("the struct has only plain fields");
             durable::replace(&path.join("hub.json"), &text)?;
@@ -93,6 +116,29 @@ impl DataFolder {
                 source,
             }),
         }
+    }
+
+    /// Remembers which log the folder is folded from; `None`: the one inside. Refused where it was folded from another.
+    pub fn belong_to(&mut self, log: Option<LogIdentity>) -> Result<(), LogError> {
+        if self.identity.log == log {
+            return Ok(());
+        }
+        let used = self.path.join("state").exists() || self.path.join("log").exists();
+        if used || self.identity.log.is_some() {
+            let name =
+                |log: &Option<LogIdentity>| log.as_ref().map_or("the embedded log".to_owned(), ToString::to_string);
+            return Err(LogError::Incompatible {
+                path: self.path.clone(),
+                problem: format!(
+                    "it was folded from {}, not from {}; give another --log or another --data-dir",
+                    name(&self.identity.log),
+                    name(&log)
+                ),
+            });
+        }
+        self.identity.log = log;
+        let text = serde_json::to_vec_pretty(&self.identity).expect("the struct has only plain fields");
+        durable::replace(&self.path.join("hub.json"), &text)
     }
 
     /// The folder.
@@ -159,5 +205,38 @@ mod tests {
         drop(DataFolder::open(folder.path(), "yunlan", 2).unwrap());
         let error = DataFolder::open(folder.path(), "boston", 2).unwrap_err();
         assert!(matches!(error, LogError::Incompatible { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_folder_stays_with_its_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = |incarnation: &str| {
+            Some(LogIdentity {
+                topics: "shiyu.yunlan".to_owned(),
+                incarnation: incarnation.to_owned(),
+            })
+        };
+        let mut opened = DataFolder::open(folder.path(), "yunlan", 2).unwrap();
+        opened.belong_to(log("1")).unwrap();
+        drop(opened);
+        let mut opened = DataFolder::open(folder.path(), "yunlan", 2).unwrap();
+        opened.belong_to(log("1")).unwrap();
+        let error = opened.belong_to(log("2")).unwrap_err();
+        assert!(error.to_string().contains("identity 1"), "{error}");
+        let error = opened.belong_to(None).unwrap_err();
+        assert!(error.to_string().contains("not from the embedded log"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_with_an_embedded_log_takes_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("log")).unwrap();
+        let mut opened = DataFolder::open(folder.path(), "yunlan", 2).unwrap();
+        opened.belong_to(None).unwrap();
+        let other = LogIdentity {
+            topics: "shiyu.yunlan".to_owned(),
+            incarnation: "1".to_owned(),
+        };
+        assert!(opened.belong_to(Some(other)).is_err());
     }
 }

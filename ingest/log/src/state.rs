@@ -85,6 +85,19 @@ impl StateStore {
     }
 }
 
+impl StateStore {
+    /// Removes all of a partition's state; nobody may hold it open.
+    pub fn discard(&self, name: &str) -> Result<(), LogError> {
+        let state = self.partition(name)?;
+        for keyspace in [state.records, state.meta, state.outbox] {
+            self.database
+                .delete_keyspace(keyspace)
+                .map_err(failed("delete a keyspace of"))?;
+        }
+        Ok(())
+    }
+}
+
 /// The state of one partition; cheap to clone.
 #[derive(Clone)]
 pub struct PartitionState {
@@ -137,6 +150,14 @@ impl PartitionState {
         Ok(())
     }
 
+    /// What is committed now, unchanged by later commits.
+    pub fn freeze(&self) -> FrozenState {
+        FrozenState {
+            snapshot: self.database.snapshot(),
+            state: self.clone(),
+        }
+    }
+
     /// Writes all of a batch or nothing; durable when it returns.
     pub fn commit(&self, batch: StateBatch) -> Result<(), LogError> {
         let mut writes = self.database.batch().durability(Some(PersistMode::SyncData));
@@ -175,6 +196,38 @@ impl StateSnapshot {
                 let (key, value) = guard.into_inner().map_err(failed("read"))?;
                 see(space, &key, &value)?;
             }
+        }
+        Ok(())
+    }
+}
+
+/// A partition's state at one commit.
+pub struct FrozenState {
+    snapshot: Snapshot,
+    state: PartitionState,
+}
+
+impl std::fmt::Debug for FrozenState {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("FrozenState").finish_non_exhaustive()
+    }
+}
+
+impl FrozenState {
+    /// The value of a key.
+    pub fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, LogError> {
+        let value = self
+            .snapshot
+            .get(self.state.keyspace(space), key)
+            .map_err(failed("read"))?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    /// Calls `see` with every key of a space and its value, in order of key.
+    pub fn for_each(&self, space: Space, mut see: impl FnMut(&[u8], &[u8])) -> Result<(), LogError> {
+        for guard in self.snapshot.iter(self.state.keyspace(space)) {
+            let (key, value) = guard.into_inner().map_err(failed("read"))?;
+            see(&key, &value);
         }
         Ok(())
     }

@@ -61,8 +61,10 @@ impl Vfs for RealVfs {
                 _ => Ok(()),
             };
         }
-        if let Some(parent) = path.parent() {
-            self.create_folder(parent)?;
+        match path.parent() {
+            // The parent of a single relative name is the folder we are in.
+            Some(parent) if !parent.as_os_str().is_empty() => self.create_folder(parent)?,
+            _ => {}
         }
         match fs::create_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

@@ -54,6 +54,14 @@ pub enum FoldError {
         /// What does not fit.
         problem: String,
     },
+    /// A snapshot of a state is damaged, or none at all.
+    #[error("cannot use the snapshot \"{path}\": {problem}")]
+    Snapshot {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The outcomes asked for are no longer in memory.
     #[error("cannot tell outcomes of partition {partition} from offset {offset}: they are kept from offset {start}")]
     OutcomesForgotten {
@@ -64,8 +72,8 @@ pub enum FoldError {
         /// First offset kept.
         start: u64,
     },
-    /// No such partition is folded here.
-    #[error("cannot find {topic} partition {partition} in this fold")]
+    /// No such partition is folded here: another process does it, or none.
+    #[error("cannot tell of {topic} partition {partition}: it is not folded in this process")]
     UnknownPartition {
         /// Topic's name.
         topic: &'static str,

@@ -128,6 +128,8 @@ impl<V: StateView> EventFold<V> {
             epoch,
             changes: cell::sum(&self.deltas),
             watermark_us: self.watermark_us,
+            // Who owns the partition when this is appended is set then.
+            ..v1::CellChanges::default()
         };
         self.deltas.clear();
         self.rows.push_cells(&cells.changes);

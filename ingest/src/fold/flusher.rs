@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
@@ -31,6 +32,8 @@ pub enum Handed {
     Flush(oneshot::Sender<Snapshot>),
     /// Commit what came before, and hold everything while a backup begins.
     Freeze(Box<Freeze>),
+    /// From now on only this generation may write rows of a partition; the answer is how far each table has them.
+    TakeOver(TakeOver, oneshot::Sender<BTreeSet<u64>>),
 }
 
 /// Asks for the tables as they are.
@@ -44,6 +47,28 @@ pub struct Freeze {
     pub released: oneshot::Receiver<()>,
 }
 
+/// A partition that changes its owner.
+#[derive(Debug, Clone)]
+pub struct TakeOver {
+    /// Name of the partition's state, e.g. `events-0`.
+    pub partition: String,
+    /// Life of the fold.
+    pub incarnation: u64,
+    /// Generation of the new owner.
+    pub generation: u64,
+    /// Tables its fold writes.
+    pub tables: &'static [&'static str],
+}
+
+/// Tables that the fold of a topic writes.
+pub fn tables_of(topic: Topic) -> &'static [&'static str] {
+    match topic {
+        Topic::Rejections => &["rejections"],
+        Topic::Scores => &["scores"],
+        _ => &["events", "case_changes", "cell_changes"],
+    }
+}
+
 /// Rows of one epoch of one partition.
 #[derive(Debug)]
 pub struct HandedRows {
@@ -53,6 +78,10 @@ pub struct HandedRows {
     pub partition: u32,
     /// Life of the fold.
     pub incarnation: u64,
+    /// Generation of the partition's owner; 0 where partitions have no owners.
+    pub generation: u64,
+    /// Takes the epoch out of the outbox.
+    pub trimmer: OutboxTrimmer,
     /// Epoch.
     pub epoch: u64,
     /// Rows by table.
@@ -92,7 +121,6 @@ impl WaitingSince {
 #[derive(Debug)]
 pub struct Flusher {
     tables: TableWriter,
-    trimmers: Vec<OutboxTrimmer>,
     options: FoldOptions,
     waiting: Vec<HandedRows>,
     waiting_units: usize,
@@ -100,19 +128,34 @@ pub struct Flusher {
     due: Option<Instant>,
     merging: Option<JoinHandle<Result<Option<Merged>, LogError>>>,
     stop_merging: MergeStop,
+    keeper: Keeper,
+    merging_as: Keeper,
+}
+
+/// The partition whose owner keeps the tables up, where several processes write them.
+const KEEPER: &str = "events-0";
+
+/// Who keeps the tables up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeper {
+    /// This process: it is the only one.
+    Alone,
+    /// This process: it owns the partition [`KEEPER`], with this generation.
+    Owner(u64),
+    /// Another process.
+    Other,
 }
 
 impl Flusher {
     /// Nothing waits yet.
-    pub fn new(
-        tables: TableWriter,
-        trimmers: Vec<OutboxTrimmer>,
-        options: FoldOptions,
-        waiting_since: WaitingSince,
-    ) -> Self {
+    pub fn new(tables: TableWriter, options: FoldOptions, waiting_since: WaitingSince) -> Self {
+        let keeper = if tables.is_shared() {
+            Keeper::Other
+        } else {
+            Keeper::Alone
+        };
         Self {
             tables,
-            trimmers,
             options,
             waiting: Vec::new(),
             waiting_units: 0,
@@ -120,6 +163,8 @@ impl Flusher {
             due: None,
             merging: None,
             stop_merging: MergeStop::default(),
+            keeper,
+            merging_as: keeper,
         }
     }
 
@@ -156,6 +201,12 @@ impl Flusher {
                         let _closed = released.await;
                     }
                 }
+                Some(Handed::TakeOver(takeover, answer)) => {
+                    // What waits may be of the owner before, in this process: it goes first.
+                    self.commit().await?;
+                    // Whoever asked may have gone: the tables know the owner all the same.
+                    drop(answer.send(self.take_over(takeover).await?));
+                }
                 None => {
                     self.commit().await?;
                     return self.end_merging().await;
@@ -164,10 +215,27 @@ impl Flusher {
         }
     }
 
+    async fn take_over(&mut self, takeover: TakeOver) -> Result<BTreeSet<u64>, FoldError> {
+        let TakeOver {
+            partition,
+            incarnation,
+            generation,
+            tables,
+        } = takeover;
+        let applied = self
+            .tables
+            .take_over(&partition, incarnation, generation, tables)
+            .await?;
+        if partition == KEEPER {
+            self.keeper = Keeper::Owner(generation);
+        }
+        Ok(applied)
+    }
+
     /// Commits what was merged, and starts the next merge.
     async fn keep_up(&mut self, merged: Option<Merged>) -> Result<(), FoldError> {
         if let Some(merged) = merged
-            && let Err(error) = self.tables.apply(merged).await
+            && let Err(error) = self.apply(merged).await
         {
             if !error.is_full() {
                 return Err(error.into());
@@ -176,9 +244,24 @@ impl Flusher {
             self.tables.reopen().await?;
             return Ok(());
         }
+        if self.keeper == Keeper::Other {
+            return Ok(());
+        }
+        self.merging_as = self.keeper;
         match self.tables.next_merge(&self.stop_merging)? {
             Some(job) => self.merging = Some(tokio::task::spawn_blocking(move || job.run())),
             None => self.tables.tidy().await?,
+        }
+        Ok(())
+    }
+
+    /// Commits merged files in the name of who this process was when it began to merge them.
+    async fn apply(&mut self, merged: Merged) -> Result<(), LogError> {
+        let Keeper::Owner(generation) = self.merging_as else {
+            return self.tables.apply(merged).await;
+        };
+        if !self.tables.apply_owned(merged, KEEPER, generation).await? && self.keeper == self.merging_as {
+            self.keeper = Keeper::Other;
         }
         Ok(())
     }
@@ -218,11 +301,16 @@ impl Flusher {
         let mut permits = Vec::with_capacity(self.waiting.len());
         let mut epochs = Vec::with_capacity(self.waiting.len());
         let mut rows = Vec::with_capacity(self.waiting.len());
+        let mut generations = BTreeMap::new();
         for handed in self.waiting.drain(..) {
-            epochs.push((handed.topic, handed.partition, handed.epoch));
+            epochs.push((handed.trimmer, handed.epoch));
             permits.push(handed.permit);
+            let partition = state_name(handed.topic, handed.partition);
+            if handed.generation > 0 {
+                generations.insert(partition.clone(), handed.generation);
+            }
             let mark = EpochMark {
-                partition: state_name(handed.topic, handed.partition),
+                partition,
                 incarnation: handed.incarnation,
                 epoch: handed.epoch,
             };
@@ -234,12 +322,28 @@ impl Flusher {
         if fault::bug("outbox-trimmed-first") {
             self.trim(epochs.clone()).await?;
         }
-        self.commit_rows(&rows).await?;
+        if generations.is_empty() {
+            self.commit_rows(&rows).await?;
+        } else {
+            let lost = self.commit_owned_rows(&rows, &generations).await?;
+            if lost.contains(KEEPER) {
+                self.keeper = Keeper::Other;
+            }
+            if !lost.is_empty() {
+                tracing::warn!(partitions = ?lost, "another process owns partitions; their rows are not ours to write");
+                // They stay in the outbox: the tables do not have them from us.
+                epochs.retain(|(trimmer, _): &(OutboxTrimmer, u64)| {
+                    let (topic, number) = trimmer.partition();
+                    !lost.contains(&state_name(topic, number))
+                });
+            }
+        }
         self.waiting_since.lock().take();
         drop(rows);
         drop(permits);
         metrics::histogram!("shiyu_fold_flush_seconds").record(begun.elapsed().as_secs_f64());
         metrics::counter!("shiyu_fold_flushed_epochs").increment(epochs.len() as u64);
+        epochs.sort_by_key(|(trimmer, epoch)| (trimmer.partition(), *epoch));
         self.trim(epochs).await?;
         if self.merging.is_none() {
             self.keep_up(None).await?;
@@ -260,14 +364,32 @@ impl Flusher {
         Ok(())
     }
 
-    async fn trim(&self, epochs: Vec<(Topic, u32, u64)>) -> Result<(), FoldError> {
-        let trimmers = self.trimmers.clone();
+    /// The same for partitions that have owners; returns the partitions others own by now.
+    async fn commit_owned_rows(
+        &mut self,
+        rows: &[EpochRows],
+        generations: &BTreeMap<String, u64>,
+    ) -> Result<BTreeSet<String>, FoldError> {
+        loop {
+            match self.tables.commit_owned(rows, generations).await {
+                Ok(lost) => return Ok(lost),
+                Err(error) if !error.is_full() => return Err(error.into()),
+                Err(error) => tracing::warn!(%error, "the tables wait for room on the disk"),
+            }
+            tokio::time::sleep(FULL_RETRY).await;
+            self.tables.reopen().await?;
+        }
+    }
+
+    async fn trim(&self, epochs: Vec<(OutboxTrimmer, u64)>) -> Result<(), FoldError> {
         tokio::task::spawn_blocking(move || {
-            for trimmer in &trimmers {
-                let own = epochs
-                    .iter()
-                    .filter(|(topic, partition, _)| trimmer.is_of(*topic, *partition));
-                trimmer.trim(own.map(|(_, _, epoch)| *epoch))?;
+            let mut epochs = epochs.into_iter().peekable();
+            while let Some((trimmer, epoch)) = epochs.next() {
+                let mut own = vec![epoch];
+                while let Some((_, epoch)) = epochs.next_if(|(next, _)| next.partition() == trimmer.partition()) {
+                    own.push(epoch);
+                }
+                trimmer.trim(own.into_iter())?;
             }
             Ok(())
         })

@@ -1,11 +1,11 @@
 //! Starts the fold, and what the rest of the hub sees of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use shiyu_log::state::StateStore;
+use shiyu_log::state::{PartitionState, StateStore};
 use shiyu_log::table::{FrozenTables, Snapshot, TableWriter};
 use shiyu_log::{EventLog, Topic};
 use shiyu_schemas::v1;
@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::attempt::PoisonOptions;
 use super::count::{Counts, FeedCounts};
 use super::error::FoldError;
-use super::flusher::{Flusher, Freeze, Handed, WaitingSince, budget_total};
+use super::flusher::{Flusher, Freeze, Handed, TakeOver, WaitingSince, budget_total};
 use super::partition::{Partition, state_name};
 use super::progress::Progress;
 use super::worker::Worker;
@@ -66,7 +66,7 @@ impl Default for FoldOptions {
     }
 }
 
-/// The fold of all partitions of `events.v1`, `rejections.v1` and `scores.v1`.
+/// The fold of partitions of `events.v1`, `rejections.v1` and `scores.v1`.
 #[derive(Debug, Clone, Copy)]
 pub struct Fold;
 
@@ -82,44 +82,58 @@ impl Fold {
             let (log, kept) = (log.clone(), options.outcomes_kept);
             tokio::task::spawn_blocking(move || open_partitions(log.as_ref(), &state, kept)).await??
         };
-        let trimmers = opened.iter().map(|(partition, _)| partition.trimmer()).collect();
+        let handle = Self::idle(log, tables, options);
+        for (partition, progress) in opened {
+            handle.run_partition(partition, progress)?;
+        }
+        Ok(handle)
+    }
+
+    /// A fold that has no partitions yet: they are given to it, and taken away again, while it runs.
+    pub fn idle(log: Arc<dyn EventLog>, tables: TableWriter, options: FoldOptions) -> FoldHandle {
         let (sender, receiver) = mpsc::channel(QUEUED_EPOCHS);
-        let budget = Arc::new(Semaphore::new(budget_total(options.unflushed_bytes_max)));
         let ending = Arc::new(Ending {
             stop: CancellationToken::new(),
             failure: OnceLock::new(),
         });
-
         let waiting_since = WaitingSince::default();
-        let flusher = Flusher::new(tables, trimmers, options.clone(), waiting_since.clone());
+        let flusher = Flusher::new(tables, options.clone(), waiting_since.clone());
         let flusher = tokio::spawn(watched(ending.clone(), flusher.run(receiver)));
-        let mut workers = Vec::new();
-        let mut progress = Vec::new();
-        for (mut partition, seen) in opened {
-            if let Some(poison) = &options.poison {
-                partition.isolate_poison(poison)?;
-            }
-            progress.push(seen.clone());
-            let worker = Worker {
-                log: log.clone(),
-                flusher: sender.clone(),
-                budget: budget.clone(),
-                progress: seen,
-                options: options.clone(),
-                stop: ending.stop.clone(),
-            };
-            workers.push(tokio::spawn(watched(ending.clone(), worker.run(partition))));
-        }
         let stop = ending.stop.clone().drop_guard();
-        Ok(FoldHandle {
-            progress,
-            sender,
+        FoldHandle {
+            budget: Arc::new(Semaphore::new(budget_total(options.unflushed_bytes_max))),
+            log,
+            options,
+            running: RwLock::default(),
+            sender: Mutex::new(Some(sender)),
             ending,
-            workers,
-            flusher,
+            flusher: Mutex::new(Some(flusher)),
+            is_here: true,
             waiting_since,
             _stop: stop,
-        })
+        }
+    }
+}
+
+impl Fold {
+    /// Where another process folds: nothing runs here, and every outcome is somebody else's to tell.
+    pub fn elsewhere(log: Arc<dyn EventLog>, options: FoldOptions) -> FoldHandle {
+        let stop = CancellationToken::new();
+        FoldHandle {
+            budget: Arc::new(Semaphore::new(budget_total(options.unflushed_bytes_max))),
+            log,
+            options,
+            running: RwLock::default(),
+            sender: Mutex::new(None),
+            ending: Arc::new(Ending {
+                stop: stop.clone(),
+                failure: OnceLock::new(),
+            }),
+            flusher: Mutex::new(None),
+            is_here: false,
+            waiting_since: WaitingSince::default(),
+            _stop: stop.drop_guard(),
+        }
     }
 }
 
@@ -146,6 +160,16 @@ struct Ending {
 }
 
 impl Ending {
+    fn fail(&self, error: FoldError) {
+        // A worker that finds the flusher gone says only "stopped": the flusher's own failure is the reason.
+        if !matches!(error, FoldError::Stopped) {
+            tracing::error!(%error, "the fold failed");
+            // The first failure is the reason; later ones follow from it.
+            self.failure.get_or_init(|| error);
+        }
+        self.stop.cancel();
+    }
+
     fn reason(&self) -> FoldError {
         self.failure.get().cloned().unwrap_or(FoldError::Stopped)
     }
@@ -157,14 +181,8 @@ async fn watched(ending: Arc<Ending>, task: impl Future<Output = Result<(), Fold
         Ok(result) => result,
         Err(error) => Err(error.into()),
     };
-    // A worker that finds the flusher gone says only "stopped": the flusher's own failure is the reason.
     if let Err(error) = result {
-        if !matches!(error, FoldError::Stopped) {
-            tracing::error!(%error, "the fold failed");
-            // The first failure is the reason; later ones follow from it.
-            ending.failure.get_or_init(|| error);
-        }
-        ending.stop.cancel();
+        ending.fail(error);
     }
 }
 
@@ -179,29 +197,124 @@ pub struct FoldSeen {
     pub rows_wait: Duration,
 }
 
+/// One partition that is folded.
+#[derive(Debug)]
+struct Running {
+    progress: Arc<Progress>,
+    state: PartitionState,
+    stop: CancellationToken,
+    worker: JoinHandle<()>,
+}
+
 /// The running fold.
 #[derive(Debug)]
 pub struct FoldHandle {
-    progress: Vec<Arc<Progress>>,
-    sender: mpsc::Sender<Handed>,
+    log: Arc<dyn EventLog>,
+    options: FoldOptions,
+    budget: Arc<Semaphore>,
+    running: RwLock<BTreeMap<(Topic, u32), Running>>,
+    sender: Mutex<Option<mpsc::Sender<Handed>>>,
     ending: Arc<Ending>,
-    workers: Vec<JoinHandle<()>>,
-    flusher: JoinHandle<()>,
+    flusher: Mutex<Option<JoinHandle<()>>>,
+    is_here: bool,
     waiting_since: WaitingSince,
     /// A handle that is dropped stops the fold too.
     _stop: DropGuard,
 }
 
 impl FoldHandle {
-    fn progress(&self, topic: Topic, partition: u32) -> Result<&Progress, FoldError> {
-        self.progress
+    /// Folds a partition from where its state is.
+    pub fn start_partition(&self, partition: Partition) -> Result<(), FoldError> {
+        let progress = Arc::new(Progress::new(&partition, self.options.outcomes_kept)?);
+        self.run_partition(partition, progress)
+    }
+
+    fn run_partition(&self, mut partition: Partition, progress: Arc<Progress>) -> Result<(), FoldError> {
+        let sender = self.sender()?;
+        if let Some(poison) = &self.options.poison {
+            partition.isolate_poison(poison)?;
+        }
+        let (state, stop) = (partition.state(), self.ending.stop.child_token());
+        let worker = Worker {
+            log: self.log.clone(),
+            flusher: sender,
+            budget: self.budget.clone(),
+            progress: progress.clone(),
+            options: self.options.clone(),
+            stop: stop.clone(),
+        };
+        let key = (partition.topic(), partition.number());
+        let worker = tokio::spawn(watched(self.ending.clone(), worker.run(partition)));
+        let running = Running {
+            progress,
+            state,
+            stop,
+            worker,
+        };
+        write(&self.running).insert(key, running);
+        Ok(())
+    }
+
+    /// Ends the fold of a partition between two epochs; everything applied is in the tables when this returns. Its state, if it was
+    /// folded here.
+    pub async fn stop_partition(&self, topic: Topic, number: u32) -> Result<Option<PartitionState>, FoldError> {
+        let Some(running) = write(&self.running).remove(&(topic, number)) else {
+            return Ok(None);
+        };
+        running.progress.moved();
+        running.stop.cancel();
+        running.worker.await?;
+        self.flush().await?;
+        Ok(Some(running.state))
+    }
+
+    /// The partitions that are folded here, with their states and how far they are.
+    pub fn partitions(&self) -> Vec<(Topic, u32, PartitionState, u64)> {
+        read(&self.running)
             .iter()
-            .find(|progress| progress.topic() == topic && progress.partition() == partition)
-            .map(AsRef::as_ref)
+            .map(|(&(topic, number), running)| (topic, number, running.state.clone(), running.progress.applied()))
+            .collect()
+    }
+
+    /// From now on only this generation writes the partition's rows; returns how far the tables have them.
+    pub async fn take_over(&self, takeover: TakeOver) -> Result<BTreeSet<u64>, FoldError> {
+        let sender = self.sender()?;
+        let (answer, answered) = oneshot::channel();
+        self.until_end(async {
+            sender
+                .send(Handed::TakeOver(takeover, answer))
+                .await
+                .map_err(|_closed| FoldError::Stopped)?;
+            answered.await.map_err(|_closed| FoldError::Stopped)
+        })
+        .await
+    }
+
+    /// Ends the fold because of an error.
+    pub fn fail(&self, error: FoldError) {
+        self.ending.fail(error);
+    }
+
+    fn sender(&self) -> Result<mpsc::Sender<Handed>, FoldError> {
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        sender.clone().ok_or(FoldError::Stopped)
+    }
+
+    fn progress(&self, topic: Topic, partition: u32) -> Result<Arc<Progress>, FoldError> {
+        read(&self.running)
+            .get(&(topic, partition))
+            .map(|running| running.progress.clone())
             .ok_or(FoldError::UnknownPartition {
                 topic: topic.name(),
                 partition,
             })
+    }
+
+    fn all_progress(&self) -> Vec<Arc<Progress>> {
+        read(&self.running)
+            .values()
+            .map(|running| running.progress.clone())
+            .collect()
     }
 
     /// Waits for something of the fold, but not beyond the fold's end.
@@ -218,7 +331,8 @@ impl FoldHandle {
 
     /// Waits until every record before `offset` is applied and committed.
     pub async fn settled(&self, topic: Topic, partition: u32, offset: u64) -> Result<(), FoldError> {
-        self.until_end(self.progress(topic, partition)?.reached(offset)).await
+        let progress = self.progress(topic, partition)?;
+        self.until_end(progress.reached(offset)).await
     }
 
     /// Outcomes of events `[first_offset, next_offset)` of a partition, once all are settled. Only recent ones are kept
@@ -229,20 +343,24 @@ impl FoldHandle {
         first_offset: u64,
         next_offset: u64,
     ) -> Result<Vec<v1::Outcome>, FoldError> {
-        self.settled(Topic::Events, partition, next_offset).await?;
-        self.progress(Topic::Events, partition)?
-            .outcomes(first_offset, next_offset)
+        let progress = self.progress(Topic::Events, partition)?;
+        self.until_end(progress.reached(next_offset)).await?;
+        progress.outcomes(first_offset, next_offset)
     }
 
-    /// Commits everything applied so far to the tables; the snapshot that shows it is published when this returns. Fails once the fold
+    /// Commits everything applied so far in this process to the tables; the snapshot that shows it is published when this returns. Fails once the fold
     /// has failed.
     pub async fn flush(&self) -> Result<Snapshot, FoldError> {
         if let Some(failure) = self.ending.failure.get() {
             return Err(failure.clone());
         }
+        if !self.is_here {
+            return Ok(Snapshot::default());
+        }
+        let sender = self.sender()?;
         let (answer, answered) = oneshot::channel();
         self.until_end(async {
-            self.sender
+            sender
                 .send(Handed::Flush(answer))
                 .await
                 .map_err(|_closed| FoldError::Stopped)?;
@@ -257,10 +375,11 @@ impl FoldHandle {
         if let Some(failure) = self.ending.failure.get() {
             return Err(failure.clone());
         }
+        let sender = self.sender()?;
         let (frozen, answered) = oneshot::channel();
         let (release, released) = oneshot::channel();
         self.until_end(async {
-            self.sender
+            sender
                 .send(Handed::Freeze(Box::new(Freeze { to, frozen, released })))
                 .await
                 .map_err(|_closed| FoldError::Stopped)?;
@@ -273,7 +392,7 @@ impl FoldHandle {
     /// Durable totals per feed, over all partitions.
     pub fn counters(&self) -> BTreeMap<String, Counts> {
         let mut counts = FeedCounts::default();
-        for progress in &self.progress {
+        for progress in self.all_progress() {
             progress.add_counts(&mut counts);
         }
         counts.feeds
@@ -281,11 +400,9 @@ impl FoldHandle {
 
     /// The least watermark of the partitions that have seen events, microseconds since 1970 UTC; none before the first event.
     pub fn watermark_us(&self) -> Option<i64> {
-        let events = self
-            .progress
+        self.all_progress()
             .iter()
-            .filter(|progress| progress.topic() == Topic::Events);
-        events
+            .filter(|progress| progress.topic() == Topic::Events)
             .map(|progress| progress.watermark_us())
             .filter(|watermark| *watermark != i64::MIN)
             .min()
@@ -293,8 +410,8 @@ impl FoldHandle {
 
     /// Looks at the fold without waiting for anything.
     pub fn look(&self) -> FoldSeen {
-        let applied = self
-            .progress
+        let progress = self.all_progress();
+        let applied = progress
             .iter()
             .map(|progress| (progress.topic(), progress.partition(), progress.applied()));
         FoldSeen {
@@ -311,13 +428,25 @@ impl FoldHandle {
     }
 
     /// Ends the workers between two epochs, commits what they handed over, and returns the failure that ended the fold, if any.
-    pub async fn shutdown(self) -> Result<(), FoldError> {
+    pub async fn shutdown(&self) -> Result<(), FoldError> {
         self.ending.stop.cancel();
-        for worker in self.workers {
-            worker.await?;
+        let running = std::mem::take(&mut *write(&self.running));
+        for running in running.into_values() {
+            running.worker.await?;
         }
-        drop(self.sender);
-        self.flusher.await?;
+        drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let flusher = self.flusher.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(flusher) = flusher {
+            flusher.await?;
+        }
         self.ending.failure.get().cloned().map_or(Ok(()), Err)
     }
+}
+
+fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
 }

@@ -15,6 +15,7 @@
 //! - [`partition`]: an open partition: its state, its place in the log, its one commit
 //! - [`events`], [`rejections`], [`scores`]: the kinds of partition
 //! - [`worker`]: drives one partition: read, apply, commit, then the repeatable effects
+//! - [`snapshot`]: a partition's state as a file, for another process or a backup
 //! - [`flusher`]: commits rows of many epochs to the tables, then trims the outbox
 //! - [`progress`]: how far a partition is, recent outcomes, totals
 //! - [`handle`]: starts all this, and what the rest of the hub sees of it
@@ -39,15 +40,16 @@ pub mod progress;
 pub mod rejections;
 pub mod rows;
 pub mod scores;
+pub mod snapshot;
 pub mod step;
 pub mod withdrawal;
 pub mod worker;
 
 pub use count::Counts;
 pub use error::FoldError;
-pub use handle::{Fold, FoldHandle, FoldOptions, FoldSeen};
+pub use handle::{FOLDED, Fold, FoldHandle, FoldOptions, FoldSeen};
 
 #[cfg(test)]
 mod law_tests;
 #[cfg(test)]
-mod run_tests;
+pub(crate) mod run_tests;

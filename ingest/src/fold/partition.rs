@@ -3,6 +3,7 @@
 //! Keys in the state store: `records`: `r` feed 0 id, `g` feed 0 match key, `x` rejection; `meta`: `head`, `counts`; `outbox`: the epoch,
 //! big-endian.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 
 use arrow::array::RecordBatch;
@@ -24,39 +25,60 @@ use super::scores::ScoreFold;
 /// Keys a new filter is made for, at least.
 const FILTER_KEYS_MIN: usize = 1 << 18;
 
-const HEAD: &[u8] = b"head";
+/// Key of the head, in `meta`.
+pub(super) const HEAD: &[u8] = b"head";
 const COUNTS: &[u8] = b"counts";
 
 /// Where the fold of a partition stands; part of every commit.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
-struct Head {
+pub(super) struct Head {
     /// The log it is folded from.
     #[prost(fixed64, tag = "1")]
-    log: u64,
+    pub(super) log: u64,
     /// This life of the fold.
     #[prost(fixed64, tag = "2")]
-    incarnation: u64,
+    pub(super) incarnation: u64,
     /// Offset of the next record.
     #[prost(uint64, tag = "3")]
-    offset: u64,
-    /// Epochs committed.
+    pub(super) offset: u64,
+    /// The last epoch committed; an epoch's number is the offset behind its last record.
     #[prost(uint64, tag = "4")]
-    epoch: u64,
+    pub(super) epoch: u64,
     /// Case changes made.
     #[prost(uint64, tag = "5")]
-    sequence: u64,
+    pub(super) sequence: u64,
     /// Microseconds since 1970 UTC.
     #[prost(sint64, tag = "6")]
-    watermark_us: i64,
+    pub(super) watermark_us: i64,
     /// Epochs whose changes of counts were in the log when this was committed.
     #[prost(uint64, tag = "7")]
-    cells_epoch: u64,
+    pub(super) cells_epoch: u64,
+    /// Offset of `cells.v1` behind these changes, as far as this owner appended them.
+    #[prost(uint64, tag = "8")]
+    pub(super) cells_offset: u64,
+    /// Generation of the owner; 0 where partitions have no owners.
+    #[prost(uint64, tag = "9")]
+    pub(super) generation: u64,
+    /// Hash of the last record folded, by which a topic that was made anew is known; 0: none yet.
+    #[prost(fixed64, tag = "10")]
+    pub(super) last_record: u64,
+}
+
+/// What the owner of a partition found when it took it over from another process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ownership {
+    /// Its generation.
+    pub generation: u64,
+    /// The last epoch whose changes of counts are in `cells.v1`.
+    pub cells_epoch: u64,
+    /// Offsets at which an epoch must end: some effect of the owner before reached exactly that far.
+    pub cuts: BTreeSet<u64>,
 }
 
 /// A committed epoch and what is to be made of it.
 #[derive(Debug)]
 pub struct Epoch {
-    /// Its number, from 1.
+    /// Its number: the offset behind its last record.
     pub number: u64,
     /// What it did.
     pub record: EpochRecord,
@@ -79,7 +101,10 @@ pub struct Partition {
     head: Head,
     counts: FeedCounts,
     folding: Folding,
+    cuts: BTreeSet<u64>,
     attempts: Option<Attempts>,
+    /// A planted bug: the next epoch gets the number of the last one.
+    reuses_epoch: bool,
 }
 
 /// The kinds of fold.
@@ -102,18 +127,28 @@ pub fn state_name(topic: Topic, number: u32) -> String {
 impl Partition {
     /// Opens the state of a partition, or begins a new one. Blocks.
     pub fn open(log: &dyn EventLog, state: PartitionState, topic: Topic, number: u32) -> Result<Self, FoldError> {
-        let head = match state.get(Space::Meta, HEAD)? {
-            Some(bytes) => {
-                let mut head = decode::<Head>(&bytes, "the head of a partition")?;
-                if fault::bug("epoch-reused") {
-                    head.epoch = head.epoch.saturating_sub(1);
-                }
+        // The keys of RandomState come from the system's random source.
+        let incarnation = RandomState::new().hash_one((topic, number));
+        Self::open_as(log, state, topic, number, incarnation)
+    }
+
+    /// The same; a new one is the life `incarnation` of the fold. Blocks.
+    pub fn open_as(
+        log: &dyn EventLog,
+        state: PartitionState,
+        topic: Topic,
+        number: u32,
+        incarnation: u64,
+    ) -> Result<Self, FoldError> {
+        let mut reuses_epoch = false;
+        let head = match head_of(state.get(Space::Meta, HEAD)?)? {
+            Some(head) => {
+                reuses_epoch = fault::bug("epoch-reused");
                 head
             }
             None => Head {
                 log: log.incarnation(),
-                // The keys of RandomState come from the system's random source.
-                incarnation: RandomState::new().hash_one((topic, number)),
+                incarnation,
                 watermark_us: i64::MIN,
                 ..Head::default()
             },
@@ -135,7 +170,9 @@ impl Partition {
             head,
             counts,
             folding,
+            cuts: BTreeSet::new(),
             attempts: None,
+            reuses_epoch,
         };
         let (start, end) = log.range(topic, number);
         if partition.head.log != log.incarnation() {
@@ -178,6 +215,57 @@ impl Partition {
     /// Microseconds since 1970 UTC.
     pub fn watermark_us(&self) -> i64 {
         self.head.watermark_us
+    }
+
+    /// Generation of its owner; 0 where partitions have no owners.
+    pub fn generation(&self) -> u64 {
+        self.head.generation
+    }
+
+    /// Hash of the last record folded; 0 before the first.
+    pub fn last_record(&self) -> u64 {
+        self.head.last_record
+    }
+
+    /// Becomes the one owner. Refused where this state cannot do again what is missing of its effects; then the state must come from
+    /// elsewhere. Blocks.
+    pub fn own(&mut self, ownership: Ownership) -> Result<(), FoldError> {
+        let outbox = self.outbox()?;
+        for (number, record) in &outbox {
+            if let Some(cut) = ownership.cuts.range(record.first_offset + 1..*number).next() {
+                return Err(self.foreign(format!(
+                    "epoch [{}, {number}) waits in its outbox, and another owner ended one at {cut}",
+                    record.first_offset
+                )));
+            }
+        }
+        let first = outbox
+            .first()
+            .map_or(self.head.offset, |(_, record)| record.first_offset);
+        if self.topic == Topic::Events && first > ownership.cells_epoch {
+            return Err(self.foreign(format!(
+                "changes of counts from offset {} on count only if they are appended again, and its outbox begins at {first}",
+                ownership.cells_epoch
+            )));
+        }
+        self.head.generation = ownership.generation;
+        self.head.cells_epoch = ownership.cells_epoch;
+        self.head.cells_offset = ownership.generation;
+        self.cuts = ownership.cuts;
+        Ok(())
+    }
+
+    /// How many records the next epoch may take.
+    pub fn records_max(&self, wanted: usize) -> usize {
+        match self.cuts.range(self.head.offset + 1..).next() {
+            Some(cut) => wanted.min((cut - self.head.offset) as usize),
+            None => wanted,
+        }
+    }
+
+    /// The state, e.g. for a snapshot.
+    pub fn state(&self) -> PartitionState {
+        self.state.clone()
     }
 
     /// An error about this partition.
@@ -236,10 +324,18 @@ impl Partition {
     }
 
     fn fold_noted(&mut self, values: &[Bytes], careful: bool) -> Result<Epoch, FoldError> {
-        let number = self.head.epoch + 1;
+        let next_offset = self.head.offset + values.len() as u64;
+        let number = if std::mem::take(&mut self.reuses_epoch) {
+            self.head.epoch
+        } else {
+            next_offset
+        };
         let (changes, record) = self.apply(values, number, careful)?;
-        self.head.offset = record.next_offset();
+        self.head.offset = next_offset;
         self.head.epoch = number;
+        if let Some(last) = values.last() {
+            self.head.last_record = hash_of(last);
+        }
         self.head.sequence += record.case_changes();
 
         let mut states = StateBatch::new();
@@ -263,7 +359,8 @@ impl Partition {
             view.learn(&fresh)?;
         }
 
-        Ok(self.epoch(number, record, false))
+        let cells_appended = number <= self.head.cells_epoch;
+        Ok(self.epoch(number, record, cells_appended))
     }
 
     /// The one commit point: states with their dedupe keys, the place in the log, the outbox, all or nothing.
@@ -374,9 +471,12 @@ impl Partition {
         Ok(self.epoch(number, record, number <= self.head.cells_epoch))
     }
 
-    /// Changes of counts up to this epoch are in the log; the next commit says so.
-    pub fn note_cells_appended(&mut self, epoch: u64) {
-        self.head.cells_epoch = self.head.cells_epoch.max(epoch);
+    /// Changes of counts up to this epoch are in `cells.v1` before `offset`; the next commit says so.
+    pub fn note_cells_appended(&mut self, epoch: u64, offset: u64) {
+        if epoch > self.head.cells_epoch {
+            self.head.cells_epoch = epoch;
+            self.head.cells_offset = offset;
+        }
     }
 
     /// What takes epochs out of the outbox once the tables have them.
@@ -451,6 +551,16 @@ pub fn rebase(state: &PartitionState, log: u64) -> Result<(), FoldError> {
     Ok(state.commit(batch)?)
 }
 
+/// The head of a state, if it has one.
+pub(super) fn head_of(bytes: Option<Vec<u8>>) -> Result<Option<Head>, FoldError> {
+    bytes.map(|bytes| decode(&bytes, "the head of a partition")).transpose()
+}
+
+/// The offset a state is at; none where nothing was committed.
+pub fn offset_of(state: &PartitionState) -> Result<Option<u64>, FoldError> {
+    Ok(head_of(state.get(Space::Meta, HEAD)?)?.map(|head| head.offset))
+}
+
 fn decode<T: Message + Default>(bytes: &[u8], what: &'static str) -> Result<T, FoldError> {
     T::decode(bytes).map_err(|source| FoldError::State { what, source })
 }
@@ -464,9 +574,9 @@ pub struct OutboxTrimmer {
 }
 
 impl OutboxTrimmer {
-    /// Whether it is this partition's.
-    pub fn is_of(&self, topic: Topic, number: u32) -> bool {
-        self.topic == topic && self.number == number
+    /// Which partition's it is.
+    pub fn partition(&self) -> (Topic, u32) {
+        (self.topic, self.number)
     }
 
     /// Takes epochs out, in one commit. Blocks.
@@ -530,6 +640,11 @@ fn filter_of(state: &PartitionState) -> Result<Filter, FoldError> {
         filter.insert(hash);
     }
     Ok(filter)
+}
+
+/// What a record is known by; never 0.
+pub fn hash_of(value: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(value).max(1)
 }
 
 fn hash(key: &[u8]) -> u64 {

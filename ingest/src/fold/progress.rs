@@ -6,6 +6,7 @@ use parking::{Mutex, lock};
 use shiyu_log::Topic;
 use shiyu_schemas::v1::Outcome;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::count::FeedCounts;
 use super::epoch::outcome_of;
@@ -28,6 +29,8 @@ pub struct Progress {
     topic: Topic,
     partition: u32,
     applied: watch::Sender<u64>,
+    /// Cancelled when another process folds the partition.
+    moved: CancellationToken,
     seen: Mutex<Seen>,
 }
 
@@ -60,6 +63,7 @@ impl Progress {
             topic: partition.topic(),
             partition: partition.number(),
             applied: watch::Sender::new(applied),
+            moved: CancellationToken::new(),
             seen: Mutex::new(seen),
         })
     }
@@ -98,11 +102,22 @@ impl Progress {
     /// Waits until everything before `offset` is applied.
     pub async fn reached(&self, offset: u64) -> Result<(), FoldError> {
         let mut applied = self.applied.subscribe();
-        applied
-            .wait_for(|applied| *applied >= offset)
-            .await
-            .map_err(|_closed| FoldError::Stopped)?;
-        Ok(())
+        tokio::select! {
+            biased;
+            reached = applied.wait_for(|applied| *applied >= offset) => {
+                reached.map_err(|_closed| FoldError::Stopped)?;
+                Ok(())
+            }
+            () = self.moved.cancelled() => Err(FoldError::UnknownPartition {
+                topic: self.topic.name(),
+                partition: self.partition,
+            }),
+        }
+    }
+
+    /// Another process folds the partition: whoever waits, waits in vain.
+    pub fn moved(&self) {
+        self.moved.cancel();
     }
 
     /// Outcomes of `[first_offset, next_offset)`, which are applied.

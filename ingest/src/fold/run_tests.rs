@@ -109,44 +109,16 @@ impl Hub {
         fold.shutdown().await.unwrap();
     }
 
-    /// Rows of a table as its Delta log names them, as text, sorted.
     fn rows(&self, table: &str) -> Vec<String> {
-        let folder = self.path("tables").join(table);
-        let mut rows = Vec::new();
-        for entry in std::fs::read_dir(folder.join("_delta_log")).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_none_or(|extension| extension != "json") {
-                continue;
-            }
-            for line in std::fs::read_to_string(path).unwrap().lines() {
-                let action: serde_json::Value = serde_json::from_str(line).unwrap();
-                if let Some(name) = action["add"]["path"].as_str() {
-                    rows.extend(file_rows(&folder.join(name)));
-                }
-            }
-        }
-        rows.sort();
-        rows
+        table_rows(&self.path("tables"), table)
     }
 
-    /// The sum of all changes of counts in the table: place to cases, open cases, severities.
     fn cells(&self) -> BTreeMap<String, [i64; 3]> {
-        let mut cells: BTreeMap<String, [i64; 3]> = BTreeMap::new();
-        for row in self.rows("cell_changes") {
-            let fields: Vec<&str> = row.split('|').collect();
-            let (place, numbers) = fields.split_at(7);
-            let sum = cells.entry(place.join("|")).or_default();
-            for (sum, number) in sum.iter_mut().zip(numbers) {
-                *sum += number.parse::<i64>().unwrap();
-            }
-        }
-        cells.retain(|_, sum| *sum != [0; 3]);
-        cells
+        summed_cells(&self.path("tables"))
     }
 
-    /// What all tables say, but for where epochs ended.
-    fn tables(&self) -> (Vec<String>, Vec<String>, BTreeMap<String, [i64; 3]>) {
-        (self.rows("events"), self.rows("case_changes"), self.cells())
+    fn tables(&self) -> Tables {
+        tables_of(&self.path("tables"))
     }
 
     /// `cells.v1`: epochs of each partition, each once, whatever was appended again.
@@ -167,6 +139,53 @@ impl Hub {
         }
         epochs
     }
+}
+
+/// Events, case changes, counts per place.
+pub(crate) type Tables = (Vec<String>, Vec<String>, BTreeMap<String, [i64; 3]>);
+
+/// What all tables say, but for where epochs ended.
+pub(crate) fn tables_of(root: &Path) -> Tables {
+    (
+        table_rows(root, "events"),
+        table_rows(root, "case_changes"),
+        summed_cells(root),
+    )
+}
+
+/// Rows of a table as its Delta log names them, as text, sorted.
+fn table_rows(root: &Path, table: &str) -> Vec<String> {
+    let folder = root.join(table);
+    let mut rows = Vec::new();
+    for entry in std::fs::read_dir(folder.join("_delta_log")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        for line in std::fs::read_to_string(path).unwrap().lines() {
+            let action: serde_json::Value = serde_json::from_str(line).unwrap();
+            if let Some(name) = action["add"]["path"].as_str() {
+                rows.extend(file_rows(&folder.join(name)));
+            }
+        }
+    }
+    rows.sort();
+    rows
+}
+
+/// The sum of all changes of counts in the table: place to cases, open cases, severities.
+fn summed_cells(root: &Path) -> BTreeMap<String, [i64; 3]> {
+    let mut cells: BTreeMap<String, [i64; 3]> = BTreeMap::new();
+    for row in table_rows(root, "cell_changes") {
+        let fields: Vec<&str> = row.split('|').collect();
+        let (place, numbers) = fields.split_at(7);
+        let sum = cells.entry(place.join("|")).or_default();
+        for (sum, number) in sum.iter_mut().zip(numbers) {
+            *sum += number.parse::<i64>().unwrap();
+        }
+    }
+    cells.retain(|_, sum| *sum != [0; 3]);
+    cells
 }
 
 fn file_rows(path: &Path) -> Vec<String> {
@@ -196,7 +215,7 @@ fn batch_rows(batch: &RecordBatch) -> Vec<String> {
 }
 
 /// Versions, withdrawals, corrections and repeats, mixed.
-fn history() -> Vec<v1::Event> {
+pub(crate) fn history() -> Vec<v1::Event> {
     let kinds = [
         EventKind::Upsert,
         EventKind::Upsert,
@@ -256,7 +275,10 @@ async fn what_is_appended_is_settled_counted_and_in_the_tables() {
     hub.settle(&fold).await;
 
     let snapshot = fold.flush().await.unwrap();
-    assert_eq!(snapshot.epochs["events-1"], 1);
+    assert_eq!(
+        snapshot.epochs["events-1"], 2,
+        "an epoch is named by the offset behind it"
+    );
     assert_eq!(hub.rows("events").len(), 1);
     assert_eq!(hub.rows("case_changes").len(), 1);
     assert_eq!(hub.rows("rejections").len(), 1);
@@ -323,6 +345,24 @@ fn commit_only(hub: &Hub, records_max: usize) {
     }
 }
 
+/// Where epochs of at most 5 records ended, as [`commit_only`] cut them, then of at most 7.
+fn ends_of_epochs(end: u64) -> BTreeSet<u64> {
+    let mut ends = BTreeSet::new();
+    let mut offset = 0;
+    for records_max in [11, 0, 24] {
+        let until = end.min(offset + records_max);
+        while offset < until {
+            offset = until.min(offset + 5);
+            ends.insert(offset);
+        }
+    }
+    while offset < end {
+        offset = end.min(offset + 7);
+        ends.insert(offset);
+    }
+    ends
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_between_the_commit_and_its_effects_changes_nothing() {
     let events = history();
@@ -346,8 +386,15 @@ async fn a_crash_between_the_commit_and_its_effects_changes_nothing() {
         sums
     };
     let epochs = hub.appended_cells().await;
-    let numbers: BTreeSet<u64> = epochs.keys().filter(|key| key.0 == 0).map(|key| key.2).collect();
-    assert_eq!(numbers, (1..=numbers.len() as u64).collect(), "no epoch is missing");
+    for partition in 0..PARTITIONS {
+        let numbers: BTreeSet<u64> = epochs
+            .keys()
+            .filter(|key| key.0 == partition)
+            .map(|key| key.2)
+            .collect();
+        let end = hub.log.range(Topic::Events, partition).1;
+        assert_eq!(numbers, ends_of_epochs(end), "no epoch is missing");
+    }
     assert_eq!(changes(epochs), changes(calm.appended_cells().await));
 }
 

@@ -70,7 +70,8 @@ impl Worker {
                 }
                 begun = Instant::now();
             }
-            let values = backlog.take(self.options.epoch_records, self.options.epoch_bytes);
+            let records_max = partition.records_max(self.options.epoch_records);
+            let values = backlog.take(records_max, self.options.epoch_bytes);
             if values.is_empty() {
                 continue;
             }
@@ -114,9 +115,9 @@ impl Worker {
     async fn deliver(&self, partition: &mut Partition, mut epoch: Epoch) -> Result<(), FoldError> {
         if let Some(cells) = &epoch.record.cells {
             if !epoch.cells_appended {
-                self.append_cells(cells).await?;
+                let offset = self.append_cells(cells, partition.generation()).await?;
+                partition.note_cells_appended(epoch.number, offset);
             }
-            partition.note_cells_appended(epoch.number);
         }
         let units = budget_units(&epoch.tables, self.options.unflushed_bytes_max);
         let permit = self
@@ -129,6 +130,8 @@ impl Worker {
             topic: partition.topic(),
             partition: partition.number(),
             incarnation: partition.incarnation(),
+            generation: partition.generation(),
+            trimmer: partition.trimmer(),
             epoch: epoch.number,
             tables: std::mem::take(&mut epoch.tables),
             permit,
@@ -141,16 +144,25 @@ impl Worker {
         Ok(())
     }
 
-    async fn append_cells(&self, cells: &v1::CellChanges) -> Result<(), FoldError> {
+    /// Appends changes of counts under the owner's generation; returns the offset behind them. Where the disk is full it waits for room.
+    async fn append_cells(&self, cells: &v1::CellChanges, generation: u64) -> Result<u64, FoldError> {
+        let mut cells = cells.clone();
+        cells.generation = generation;
         loop {
             let mut records = Records::new();
-            records.push_message(&cells.partition.to_be_bytes(), cells);
+            records.push_message(&cells.partition.to_be_bytes(), &cells);
             fault::pass("cells.append")?;
             match self.log.append(Topic::Cells, 0, records).await {
                 Err(error) if error.is_full() => self.wait_for_room().await?,
+                // It may be there: readers drop an epoch they have seen.
+                Err(error @ LogError::Unsure { .. }) => {
+                    tracing::warn!(%error, "appending changes of counts again");
+                    self.wait_for_room().await?;
+                }
                 other => {
-                    other?;
-                    return Ok(fault::pass("cells.appended")?);
+                    let appended = other?;
+                    fault::pass("cells.appended")?;
+                    return Ok(appended.next_offset);
                 }
             }
         }

@@ -19,7 +19,7 @@ use shiyu_schemas::table::STORED;
 use shiyu_schemas::v1;
 
 use super::HubError;
-use crate::fold::handle::FOLDED;
+use crate::fold::FOLDED;
 use crate::fold::partition::{place_of_head, rebase, state_name};
 
 /// The list of what a backup holds; written last, so a folder without it is none.

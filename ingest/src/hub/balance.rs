@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shiyu_schemas::v1;
 
-/// Sums of one feed in one pass. `read = accepted + unchanged + duplicate + stale + excluded + rejected`.
+/// Sums of one feed in one pass. `read = accepted + unchanged + duplicate + stale + excluded + rejected`, and `logged` where another process folds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FeedBalance {
     /// Records read.
@@ -21,6 +21,8 @@ pub struct FeedBalance {
     pub excluded: u64,
     /// Could not become events.
     pub rejected: u64,
+    /// In the log; another process decides their outcomes.
+    pub logged: u64,
     /// Why: `code column` → count.
     pub reasons: BTreeMap<String, u64>,
     /// What the door noticed about records it let pass.
@@ -43,13 +45,21 @@ impl FeedBalance {
             v1::Outcome::Stale => self.stale += 1,
             v1::Outcome::Excluded => self.excluded += 1,
             v1::Outcome::Rejected => self.rejected += 1,
-            v1::Outcome::Logged | v1::Outcome::Unspecified => {}
+            v1::Outcome::Logged => self.logged += 1,
+            v1::Outcome::Unspecified => {}
         }
     }
 
     /// Whether every record read has its outcome.
     pub fn closes(&self) -> bool {
-        self.read == self.accepted + self.unchanged + self.duplicate + self.stale + self.excluded + self.rejected
+        self.read
+            == self.accepted
+                + self.unchanged
+                + self.duplicate
+                + self.stale
+                + self.excluded
+                + self.rejected
+                + self.logged
     }
 
     /// As the receipt of a load.
@@ -78,6 +88,7 @@ impl FeedBalance {
             replaced_characters: self.replaced_characters,
             unknown_columns: self.unknown_columns.iter().cloned().collect(),
             failed_sources: self.failed_sources.clone(),
+            logged: self.logged,
         }
     }
 }

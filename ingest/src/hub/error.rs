@@ -21,6 +21,20 @@ pub enum HubError {
     /// A mapping of the city folder cannot be planned.
     #[error("{0}")]
     City(CityErrors),
+    /// Another process does this.
+    #[error("cannot take records: this process runs without the role {role}; ask one that has it")]
+    NotHere {
+        /// The role.
+        role: &'static str,
+    },
+    /// Kafka does this in its own way.
+    #[error(
+        "cannot {what}: that is for the embedded log; over Kafka the topics' replication and retention take its place"
+    )]
+    EmbeddedOnly {
+        /// What was asked for.
+        what: &'static str,
+    },
     /// No feed of that name.
     #[error("cannot find feed \"{feed}\"; there are: {known}")]
     UnknownFeed {

@@ -45,13 +45,14 @@ pub fn sealer(data_dir: &Path) -> Result<Arc<dyn Sealer>, HubError> {
     sealer_of(bytes).map_err(failed("use"))
 }
 
-/// Makes a key; it is there whole and durably, or not at all: what it sealed could not be opened without it.
+/// Makes a key; it is there whole and durably, or not at all: what it sealed could not be opened without it. Of processes that make it
+/// at once all take the same one.
 fn make(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; KEY_BYTES];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_unspecified| io::Error::other("no random bytes"))?;
     let folder = path.parent().unwrap_or(Path::new("."));
     RealVfs.create_folder(folder)?;
-    let beside = path.with_extension("tmp");
+    let beside = path.with_extension(std::process::id().to_string());
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create(true)
@@ -60,7 +61,12 @@ fn make(path: &Path) -> io::Result<Vec<u8>> {
         .open(&beside)?;
     file.write_all(&bytes)?;
     file.sync_all()?;
-    fs::rename(&beside, path)?;
+    let linked = fs::hard_link(&beside, path);
+    fs::remove_file(&beside)?;
+    match linked {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => bytes = fs::read(path)?,
+        other => other?,
+    }
     RealVfs.sync_folder(folder)?;
     Ok(bytes)
 }

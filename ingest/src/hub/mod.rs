@@ -2,10 +2,12 @@
 //!
 //! In reading order:
 //! - [`clock`]: the wall clock, read once, here
+//! - [`ground`]: which log a hub stands on
 //! - [`balance`]: every record read has one outcome
 //! - [`pipeline`]: deliveries of one feed into the log, and their outcomes back
 //! - [`push`]: pushed JSON as a delivery
 //! - [`positions`]: how far each source has been read
+//! - `share`: partitions of the fold that processes take over from one another
 //! - [`key`]: the key that seals originals of rejected records
 //! - [`backup`]: all a hub needs to go on, in a folder; and a hub made of one
 //! - [`rebuild`]: state and tables folded again from the log
@@ -19,6 +21,7 @@ pub mod backup;
 pub mod balance;
 pub mod clock;
 pub mod error;
+pub mod ground;
 pub mod key;
 pub mod pipeline;
 pub mod positions;
@@ -26,6 +29,7 @@ pub mod push;
 pub mod rebuild;
 mod rejected;
 pub mod service;
+mod share;
 mod trim;
 
 use std::collections::BTreeMap;
@@ -34,7 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shiyu_connectors::OpenContext;
-use shiyu_log::local::{LocalLog, LocalLogOptions};
+use shiyu_log::local::LocalLog;
 use shiyu_log::lock::DataFolder;
 use shiyu_log::state::StateStore;
 use shiyu_log::table::{Snapshot, TableWriter};
@@ -48,14 +52,37 @@ use tokio_util::sync::CancellationToken;
 pub use balance::FeedBalance;
 pub use clock::{Clock, SystemClock};
 pub use error::HubError;
+pub use ground::LogChoice;
 
 use backup::BackupManifest;
 
 use crate::door::{Door, Sealer};
 use crate::fold::attempt::PoisonOptions;
 use crate::fold::{Fold, FoldHandle, FoldOptions};
+use ground::Ground;
 use pipeline::{Pipeline, Progress};
 use positions::Positions;
+use share::Keeping;
+
+/// What a process does of a city's work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    /// Takes records, and puts them into the log.
+    pub connect: bool,
+    /// Folds the log into the tables.
+    pub ingest: bool,
+    /// Answers questions and scores.
+    pub query: bool,
+}
+
+impl Roles {
+    /// Everything.
+    pub const ALL: Self = Self {
+        connect: true,
+        ingest: true,
+        query: true,
+    };
+}
 
 /// Settings of a hub.
 #[derive(Debug, Clone)]
@@ -68,7 +95,13 @@ pub struct HubOptions {
     pub city_folder: PathBuf,
     /// Values of `${NAME}` in connectors' settings.
     pub variables: BTreeMap<String, String>,
-    /// Partitions of a new log; an old one keeps its own.
+    /// Where the log is.
+    pub log: LogChoice,
+    /// What this process does.
+    pub roles: Roles,
+    /// Folder that all processes of a city read and write: tables, snapshots of the fold's state, keys. None: this is the only process.
+    pub shared: Option<PathBuf>,
+    /// Partitions of a new embedded log; an old one keeps its own.
     pub partitions: u32,
     /// How often tables are committed.
     pub flush_interval: Duration,
@@ -88,9 +121,13 @@ impl std::fmt::Debug for Hub {
 /// Owns the data folder: log, fold, tables, doors.
 pub struct Hub {
     options: HubOptions,
-    log: Arc<LocalLog>,
-    state: StateStore,
-    fold: FoldHandle,
+    log: Arc<dyn EventLog>,
+    /// The same, where it is the embedded one.
+    embedded: Option<Arc<LocalLog>>,
+    /// None where another process folds.
+    state: Option<StateStore>,
+    fold: Arc<FoldHandle>,
+    keeping: Keeping,
     sealer: Arc<dyn Sealer>,
     doors: BTreeMap<String, Arc<Door>>,
     positions: Mutex<Positions>,
@@ -101,46 +138,36 @@ pub struct Hub {
 impl Hub {
     /// Opens the data folder (or makes it), starts the fold.
     pub async fn open(options: HubOptions) -> Result<Self, HubError> {
-        let folder = DataFolder::open(&options.data_dir, &options.city.config.city, options.partitions)?;
+        let city = &options.city.config.city;
+        let mut folder = DataFolder::open(&options.data_dir, city, options.partitions)?;
         rebuild::clear(&options.data_dir)?;
-        let sealer = key::sealer(&options.data_dir)?;
-        let doors = options
-            .city
-            .feeds
-            .iter()
-            .map(|feed| {
-                let door = Door::compile(feed, &options.city, sealer.clone()).map_err(HubError::City)?;
-                Ok((feed.manifest.feed.clone(), Arc::new(door)))
-            })
-            .collect::<Result<_, HubError>>()?;
-        let log = Arc::new(LocalLog::open(
-            &options.data_dir.join("log"),
-            Arc::new(shiyu_log::vfs::RealVfs),
-            LocalLogOptions {
-                events_partitions: folder.partitions(),
-                ..LocalLogOptions::default()
-            },
-        )?);
-        let state = StateStore::open(&options.data_dir.join("state"))?;
-        let tables = TableWriter::open(&options.data_dir.join("tables"), STORED).await?;
-        let fold_options = FoldOptions {
-            flush_interval: options.flush_interval,
-            poison: Some(PoisonOptions {
-                folder: options.data_dir.join("run").join("attempts"),
-                sealer: sealer.clone(),
-            }),
-            ..FoldOptions::default()
+        if let Some(shared) = &options.shared {
+            ground::share_tables(&options.data_dir, shared)?;
+        }
+        let sealer = key::sealer(options.shared.as_ref().unwrap_or(&options.data_dir))?;
+        let doors = if options.roles.connect {
+            doors_of(&options, &sealer)?
+        } else {
+            BTreeMap::new()
         };
-        let fold = Fold::start(log.clone() as Arc<dyn EventLog>, state.clone(), tables, fold_options).await?;
-        let positions = Mutex::new(Positions::read(log.as_ref()).await?);
+        let ground = options.log.open(&options.data_dir, city, &mut folder).await?;
+        let log = ground.log();
+        let (fold, keeping, state) = fold_of(&options, &ground, &sealer).await?;
+        let positions = if options.roles.connect {
+            Positions::read(log.as_ref()).await?
+        } else {
+            Positions::default()
+        };
         Ok(Self {
             options,
             log,
+            embedded: ground.embedded(),
             state,
             fold,
             sealer,
+            keeping,
             doors,
-            positions,
+            positions: Mutex::new(positions),
             folder,
         })
     }
@@ -160,11 +187,14 @@ impl Hub {
             path: to.to_owned(),
             source,
         })?;
+        let (Some(log), Some(state)) = (self.embedded.clone(), &self.state) else {
+            return Err(HubError::EmbeddedOnly { what: "make a backup" });
+        };
         backup::make_empty(&to)?;
         let (tables, held) = self.fold.freeze(to.join("tables")).await?;
-        let state = self.state.snapshot();
+        let state = state.snapshot();
         drop(held);
-        let (data_dir, log) = (self.data_dir().to_owned(), self.log.clone());
+        let data_dir = self.data_dir().to_owned();
         let (city, keys) = (self.options.city.config.city.clone(), vec![self.sealer.key_id()]);
         let created_at_us = self.now_us();
         let writing = tokio::task::spawn_blocking(move || {
@@ -180,6 +210,11 @@ impl Hub {
             backup::write(&source, &to)
         });
         writing.await?
+    }
+
+    /// What this process does.
+    pub fn roles(&self) -> Roles {
+        self.options.roles
     }
 
     /// The log.
@@ -218,6 +253,7 @@ impl Hub {
         stop: &CancellationToken,
         progress: &Progress,
     ) -> Result<BTreeMap<String, FeedBalance>, HubError> {
+        self.takes_records()?;
         let wanted = self.wanted(feeds)?;
         let mut balances = BTreeMap::new();
         if watch {
@@ -234,6 +270,14 @@ impl Hub {
             }
         }
         Ok(balances)
+    }
+
+    fn takes_records(&self) -> Result<(), HubError> {
+        if self.options.roles.connect {
+            Ok(())
+        } else {
+            Err(HubError::NotHere { role: "connect" })
+        }
     }
 
     fn wanted(&self, feeds: &[String]) -> Result<Vec<String>, HubError> {
@@ -291,12 +335,14 @@ impl Hub {
             door,
             log: self.log.as_ref(),
             fold: &self.fold,
+            shared: self.options.shared.is_some() || !self.options.roles.ingest,
             clock: &self.options.clock,
         }
     }
 
     /// Takes pushed records; the receipts are in the records' order.
     pub async fn push(&self, request: &v1::PushRequest) -> Result<Vec<v1::Receipt>, HubError> {
+        self.takes_records()?;
         let Some((name, door)) = self.doors.get_key_value(&request.feed) else {
             let known = self.doors.keys().cloned().collect::<Vec<_>>().join(", ");
             return Err(HubError::UnknownFeed {
@@ -333,9 +379,62 @@ impl Hub {
     /// Stops the fold behind what it has read, commits the tables, closes the log.
     pub async fn close(self) -> Result<(), HubError> {
         self.fold.flush().await?;
+        self.keeping.end().await;
         self.fold.shutdown().await?;
         self.log.close();
         drop(self.folder);
         Ok(())
     }
+}
+
+fn doors_of(options: &HubOptions, sealer: &Arc<dyn Sealer>) -> Result<BTreeMap<String, Arc<Door>>, HubError> {
+    let doors = options.city.feeds.iter().map(|feed| {
+        let door = Door::compile(feed, &options.city, sealer.clone()).map_err(HubError::City)?;
+        Ok((feed.manifest.feed.clone(), Arc::new(door)))
+    });
+    doors.collect()
+}
+
+type Folding = (Arc<FoldHandle>, Keeping, Option<StateStore>);
+
+/// Starts the fold, of all partitions, or of those that the group of processes gives to this one.
+async fn fold_of(options: &HubOptions, ground: &Ground, sealer: &Arc<dyn Sealer>) -> Result<Folding, HubError> {
+    let attempts = match &options.shared {
+        // Attempts move with their partition: a record that kills one owner kills the next one too.
+        Some(shared) => shared.join("attempts"),
+        None => options.data_dir.join("run").join("attempts"),
+    };
+    let fold_options = FoldOptions {
+        flush_interval: options.flush_interval,
+        poison: Some(PoisonOptions {
+            folder: attempts,
+            sealer: sealer.clone(),
+        }),
+        ..FoldOptions::default()
+    };
+    let log = ground.log();
+    if !options.roles.ingest {
+        return Ok((Arc::new(Fold::elsewhere(log, fold_options)), Keeping::default(), None));
+    }
+    let state = StateStore::open(&options.data_dir.join("state"))?;
+    let tables = options.data_dir.join("tables");
+    let Ground::Kafka(kafka) = ground else {
+        let tables = TableWriter::open(&tables, STORED).await?;
+        let fold = Fold::start(log, state.clone(), tables, fold_options).await?;
+        return Ok((Arc::new(fold), Keeping::default(), Some(state)));
+    };
+    let tables = TableWriter::open_shared(&tables, STORED).await?;
+    let fold = Arc::new(Fold::idle(log.clone(), tables, fold_options));
+    let (_, cells_end) = log.range(Topic::Cells, 0);
+    let keeper = share::Keeper {
+        log,
+        fold: fold.clone(),
+        state: state.clone(),
+        snapshots: options.shared.as_ref().unwrap_or(&options.data_dir).join("snapshots"),
+        shared: options.shared.is_some(),
+        generations: Arc::default(),
+        watched: Arc::new(tokio::sync::watch::Sender::new(cells_end)),
+    };
+    let keeping = keeper.start(kafka).await?;
+    Ok((fold, keeping, Some(state)))
 }

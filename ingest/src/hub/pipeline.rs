@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::positions::Positions;
 use super::{Clock, FeedBalance, HubError};
 use crate::door::{Door, DoorOutput};
-use crate::fold::FoldHandle;
+use crate::fold::{FoldError, FoldHandle};
 
 /// Rows of a delivery, about.
 pub const BATCH_ROWS: usize = 16_384;
@@ -34,6 +34,8 @@ pub(super) struct Pipeline<'a> {
     pub(super) door: &'a Arc<Door>,
     pub(super) log: &'a dyn EventLog,
     pub(super) fold: &'a FoldHandle,
+    /// Whether other processes may fold some of the partitions.
+    pub(super) shared: bool,
     pub(super) clock: &'a Arc<dyn Clock>,
 }
 
@@ -168,13 +170,17 @@ impl Pipeline<'_> {
             .map(|(partition, records)| async move {
                 let partition = partition as u32;
                 let appended = self.log.append(Topic::Events, partition, records).await?;
-                Ok::<_, HubError>(Range {
-                    partition,
-                    first_offset: appended.first_offset,
-                    next_offset: appended.next_offset,
-                })
+                Ok::<_, HubError>((partition, appended))
             });
-        futures::future::try_join_all(appends).await
+        let appended = futures::future::try_join_all(appends).await?;
+        let ranges = appended.iter().flat_map(|(partition, appended)| {
+            appended.extents().map(|(first_offset, next_offset)| Range {
+                partition: *partition,
+                first_offset,
+                next_offset,
+            })
+        });
+        Ok(ranges.collect())
     }
 
     async fn append_rejections(&self, rejections: Records) -> Result<(), HubError> {
@@ -189,11 +195,7 @@ impl Pipeline<'_> {
     async fn settle(&self, mut ranges: mpsc::Receiver<Range>) -> Result<Vec<(v1::Outcome, u64)>, HubError> {
         let mut sums: Vec<(v1::Outcome, u64)> = Vec::new();
         while let Some(range) = ranges.recv().await {
-            for outcome in self
-                .fold
-                .outcomes(range.partition, range.first_offset, range.next_offset)
-                .await?
-            {
+            for outcome in self.outcomes(&range).await? {
                 match sums.iter_mut().find(|(known, _)| *known == outcome) {
                     Some((_, count)) => *count += 1,
                     None => sums.push((outcome, 1)),
@@ -201,6 +203,21 @@ impl Pipeline<'_> {
             }
         }
         Ok(sums)
+    }
+
+    /// The fold's outcomes of a range, once they are committed; where another process folds the partition: that it is logged.
+    async fn outcomes(&self, range: &Range) -> Result<Vec<v1::Outcome>, HubError> {
+        let outcomes = self
+            .fold
+            .outcomes(range.partition, range.first_offset, range.next_offset)
+            .await;
+        match outcomes {
+            Err(FoldError::UnknownPartition { .. } | FoldError::OutcomesForgotten { .. }) if self.shared => Ok(vec![
+                    v1::Outcome::Logged;
+                    (range.next_offset - range.first_offset) as usize
+                ]),
+            other => Ok(other?),
+        }
     }
 
     /// Takes one delivery and answers with a receipt per record, in order.
@@ -244,12 +261,10 @@ impl Pipeline<'_> {
         let ranges = self.append_encoded(encoded).await?;
         fault::pass("push.answer")?;
         if wait_settled {
+            let mut rows: Vec<_> = rows_of_partition.iter().map(|rows| rows.iter()).collect();
             for range in ranges {
-                let outcomes = self
-                    .fold
-                    .outcomes(range.partition, range.first_offset, range.next_offset)
-                    .await?;
-                for (&row, outcome) in rows_of_partition[range.partition as usize].iter().zip(outcomes) {
+                let outcomes = self.outcomes(&range).await?;
+                for (outcome, &row) in outcomes.into_iter().zip(&mut rows[range.partition as usize]) {
                     receipts[row].outcome = outcome.into();
                 }
             }

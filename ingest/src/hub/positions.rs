@@ -19,7 +19,7 @@ pub struct Positions {
 impl Positions {
     /// Reads them back.
     pub async fn read(log: &dyn EventLog) -> Result<Self, HubError> {
-        let (mut offset, end) = log.range(Topic::Sources, 0);
+        let (mut offset, end) = log.ask_range(Topic::Sources, 0).await?;
         let mut positions = Self::default();
         while offset < end {
             for batch in log.read(Topic::Sources, 0, offset, READ_BYTES).await? {
@@ -29,9 +29,12 @@ impl Positions {
                         offset,
                         source,
                     })?;
-                    positions
-                        .newest
-                        .insert((position.feed, position.source), position.position);
+                    // A record without a feed is the log's own identity (Kafka).
+                    if !position.feed.is_empty() {
+                        positions
+                            .newest
+                            .insert((position.feed, position.source), position.position);
+                    }
                     offset += 1;
                 }
             }

@@ -8,12 +8,11 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use shiyu_log::local::LocalLog;
 use shiyu_log::vfs::{RealVfs, Vfs as _};
-use shiyu_log::{EventLog as _, LogError, Topic, durable};
+use shiyu_log::{EventLog, LogError, Topic, durable};
 
-use super::{Hub, HubError, HubOptions};
-use crate::fold::handle::FOLDED;
+use super::{Hub, HubError, HubOptions, LogChoice};
+use crate::fold::FOLDED;
 
 const MARKER: &str = "REBUILD";
 
@@ -27,10 +26,13 @@ pub struct Rebuilt {
 /// Rebuilds a data folder nobody else owns.
 pub async fn rebuild(options: HubOptions) -> Result<Rebuilt, HubError> {
     let marker = options.data_dir.join(MARKER);
+    if options.log != LogChoice::Local {
+        return Err(HubError::EmbeddedOnly { what: "rebuild" });
+    }
     // Opened once as it is: so an unusable folder, another city or a trimmed log is told before anything goes.
     let hub = Hub::open_unless_marked(&options).await?;
     if let Some(hub) = hub {
-        check_log(&hub.log)?;
+        check_log(hub.log.as_ref())?;
         hub.close().await?;
         durable::replace(
             &marker,
@@ -50,7 +52,7 @@ pub async fn rebuild(options: HubOptions) -> Result<Rebuilt, HubError> {
     Ok(Rebuilt { records })
 }
 
-fn check_log(log: &LocalLog) -> Result<(), HubError> {
+fn check_log(log: &dyn EventLog) -> Result<(), HubError> {
     for topic in FOLDED {
         for partition in 0..log.partitions(topic) {
             let (start, _) = log.range(topic, partition);

@@ -1,7 +1,7 @@
 //! Reads rejections back from the log.
 
 use prost::Message as _;
-use shiyu_log::{EventLog, Topic};
+use shiyu_log::Topic;
 use shiyu_schemas::v1;
 
 use super::{Hub, HubError};

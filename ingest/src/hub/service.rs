@@ -143,7 +143,9 @@ impl Hub {
 fn status_of(error: &HubError) -> Status {
     match error {
         HubError::UnknownFeed { .. } | HubError::Connector(_) => Status::invalid_argument(error.to_string()),
-        HubError::Backup { .. } | HubError::City(_) => Status::failed_precondition(error.to_string()),
+        HubError::Backup { .. } | HubError::City(_) | HubError::NotHere { .. } | HubError::EmbeddedOnly { .. } => {
+            Status::failed_precondition(error.to_string())
+        }
         HubError::Log(error) if error.is_full() => {
             Status::resource_exhausted("the hub's disk is full; push the same records again later")
         }

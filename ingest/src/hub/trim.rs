@@ -1,5 +1,6 @@
 //! Takes old segments off the log, behind everybody who may need them.
 
+use shiyu_log::local::LocalLog;
 use shiyu_log::{EventLog as _, Topic};
 
 use super::{Hub, HubError, backup};
@@ -13,10 +14,13 @@ impl Hub {
     /// what every backup that still exists has folded; `bytes_kept` of each partition stay in any case. Without a backup nothing goes, for
     /// then only the log could make the tables again.
     pub async fn trim(&self, bytes_kept: u64) -> Result<(), HubError> {
-        let (data_dir, state) = (self.data_dir().to_owned(), self.state.clone());
+        let (Some(log), Some(state)) = (self.embedded.clone(), self.state.clone()) else {
+            return Err(HubError::EmbeddedOnly { what: "trim the log" });
+        };
+        let data_dir = self.data_dir().to_owned();
         let names: Vec<(Topic, u32)> = TRIMMED
             .into_iter()
-            .flat_map(|topic| (0..self.log.partitions(topic)).map(move |partition| (topic, partition)))
+            .flat_map(|topic| (0..log.partitions(topic)).map(move |partition| (topic, partition)))
             .collect();
         let looking = tokio::task::spawn_blocking(move || {
             let backups = backup::registered(&data_dir)?;
@@ -34,24 +38,24 @@ impl Hub {
             Ok::<_, HubError>(behind)
         });
         for (topic, partition, offset) in looking.await?? {
-            let before = offset.min(self.kept_from(topic, partition, bytes_kept)?);
-            let start = self.log.trim(topic, partition, before).await?;
+            let before = offset.min(kept_from(&log, topic, partition, bytes_kept)?);
+            let start = log.trim(topic, partition, before).await?;
             let labels = [("topic", topic.name().to_owned()), ("partition", partition.to_string())];
             metrics::gauge!("shiyu_log_start_offset", &labels).set(start as f64);
         }
         Ok(())
     }
+}
 
-    /// First offset of the segment with which `bytes_kept` are kept.
-    fn kept_from(&self, topic: Topic, partition: u32, bytes_kept: u64) -> Result<u64, HubError> {
-        let mut bytes = 0;
-        for (path, length) in self.log.files(topic, partition)?.into_iter().rev() {
-            bytes += length;
-            if bytes >= bytes_kept {
-                let base = path.file_stem().and_then(|stem| stem.to_str());
-                return Ok(base.and_then(|base| base.parse().ok()).unwrap_or(0));
-            }
+/// First offset of the segment with which `bytes_kept` are kept.
+fn kept_from(log: &LocalLog, topic: Topic, partition: u32, bytes_kept: u64) -> Result<u64, HubError> {
+    let mut bytes = 0;
+    for (path, length) in log.files(topic, partition)?.into_iter().rev() {
+        bytes += length;
+        if bytes >= bytes_kept {
+            let base = path.file_stem().and_then(|stem| stem.to_str());
+            return Ok(base.and_then(|base| base.parse().ok()).unwrap_or(0));
         }
-        Ok(0)
     }
+    Ok(0)
 }

@@ -32,6 +32,9 @@ pub enum EngineError {
     /// The log failed.
     #[error("failed to use the log")]
     Log(#[from] LogError),
+    /// Somebody else appends scores: two engines would publish every change twice.
+    #[error("cannot score: another process scores this city too; run one with the role query")]
+    NotAlone,
     /// A record in the log is not what its topic holds.
     #[error("cannot decode {topic} at offset {offset}")]
     Decode {
@@ -86,6 +89,8 @@ pub struct RiskEngine {
     frozen: BTreeMap<String, Frozen>,
     /// Next offset of `cells.v1`.
     input_offset: u64,
+    /// Next offset of `scores.v1`.
+    output_offset: u64,
 }
 
 impl RiskEngine {
@@ -99,6 +104,7 @@ impl RiskEngine {
             live: LiveCells::default(),
             frozen: BTreeMap::new(),
             input_offset: 0,
+            output_offset: 0,
         };
         engine.read_scores().await?;
         let changed = engine.read_cells().await?;
@@ -132,7 +138,7 @@ impl RiskEngine {
     }
 
     async fn read_scores(&mut self) -> Result<(), EngineError> {
-        let (mut offset, end) = self.log.range(Topic::Scores, 0);
+        let (mut offset, end) = self.log.ask_range(Topic::Scores, 0).await?;
         while offset < end {
             for batch in self.log.read(Topic::Scores, 0, offset, READ_BYTES).await? {
                 let scores = decode_all::<v1::Score>(Topic::Scores, batch.first_offset, &batch.values)?;
@@ -140,17 +146,23 @@ impl RiskEngine {
                 offset = batch.next_offset();
             }
         }
+        self.output_offset = offset;
         Ok(())
     }
 
     async fn read_cells(&mut self) -> Result<BTreeSet<i64>, EngineError> {
-        let (start, end) = self.log.range(Topic::Cells, 0);
+        let (start, end) = self.log.ask_range(Topic::Cells, 0).await?;
         self.input_offset = self.input_offset.max(start);
         let mut changed = BTreeSet::new();
         while self.input_offset < end {
             for batch in self.log.read(Topic::Cells, 0, self.input_offset, READ_BYTES).await? {
-                for changes in decode_all::<v1::CellChanges>(Topic::Cells, batch.first_offset, &batch.values)? {
-                    changed.append(&mut self.live.apply(&changes));
+                let all = decode_all::<v1::CellChanges>(Topic::Cells, batch.first_offset, &batch.values)?;
+                for (offset, changes) in (batch.first_offset..).zip(all) {
+                    if changes.takeover.is_empty() {
+                        changed.append(&mut self.live.apply(&changes));
+                    } else if changes.takeover.starts_with("events-") {
+                        self.live.take_over(changes.partition, offset + 1);
+                    }
                 }
                 self.input_offset = batch.next_offset();
             }
@@ -205,7 +217,7 @@ impl RiskEngine {
         }
     }
 
-    async fn publish(&self, mut scores: Vec<v1::Score>) -> Result<(), EngineError> {
+    async fn publish(&mut self, mut scores: Vec<v1::Score>) -> Result<(), EngineError> {
         let scored_at_us = (self.options.now_us)();
         for score in &mut scores {
             score.input_offset = self.input_offset;
@@ -225,6 +237,10 @@ impl RiskEngine {
                 }
                 other => other?,
             };
+            if appended.first_offset != self.output_offset || appended.extents().count() > 1 {
+                return Err(EngineError::NotAlone);
+            }
+            self.output_offset = appended.next_offset;
             metrics::counter!("shiyu_engine_scores_total").increment(scores.len() as u64);
             self.board.publish(appended.first_offset, scores);
             scores = rest;

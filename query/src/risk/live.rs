@@ -43,13 +43,25 @@ pub struct LiveCells {
     category_ids: AHashMap<String, u32>,
     /// Last epoch seen per partition of the fold and incarnation.
     epochs: BTreeMap<(u32, u64), u64>,
+    /// Generation of the owner of each partition of the fold, where partitions change owners.
+    owners: BTreeMap<u32, u64>,
     watermark_us: Option<i64>,
     total: i64,
 }
 
 impl LiveCells {
+    /// A partition of the fold has a new owner: what owners of before append from now on does not count.
+    pub fn take_over(&mut self, partition: u32, generation: u64) {
+        let owner = self.owners.entry(partition).or_default();
+        *owner = generation.max(*owner);
+    }
+
     /// Adds the changes of one epoch, unless it was seen before. Returns the cells (resolution 9) that changed.
     pub fn apply(&mut self, changes: &v1::CellChanges) -> BTreeSet<i64> {
+        let owner = self.owners.get(&changes.partition).copied().unwrap_or_default();
+        if changes.generation < owner {
+            return BTreeSet::new();
+        }
         let key = (changes.partition, changes.incarnation);
         if self.epochs.get(&key).is_some_and(|&seen| changes.epoch <= seen) {
             return BTreeSet::new();
@@ -216,6 +228,22 @@ pub(crate) mod tests {
             changes,
             watermark_us,
         }
+    }
+
+    #[test]
+    fn changes_of_an_owner_of_before_do_not_count() {
+        let mut live = LiveCells::default();
+        let by = |generation, number| v1::CellChanges {
+            generation,
+            ..epoch(number, vec![change(CELL, 10, 1)])
+        };
+        live.take_over(0, 3);
+        live.apply(&by(3, 10));
+        live.take_over(0, 8);
+        assert!(live.apply(&by(3, 20)).is_empty(), "it was stopped and did not know");
+        live.apply(&by(8, 10));
+        live.apply(&by(8, 15));
+        assert_eq!(live.total(), 2);
     }
 
     #[test]

@@ -298,7 +298,7 @@ impl RiskServer {
             tracing::error!(%error, "failed to read scores");
             Status::unavailable("failed to read the scores; try again")
         };
-        let (mut offset, end) = self.log.range(Topic::Scores, 0);
+        let (mut offset, end) = self.log.ask_range(Topic::Scores, 0).await.map_err(failed)?;
         let mut newest: BTreeMap<i64, Arc<v1::Score>> = BTreeMap::new();
         while offset < end {
             for batch in self

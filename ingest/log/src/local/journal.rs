@@ -135,10 +135,7 @@ impl Journal {
             });
             frame.write(offset, write_offset, &mut bytes);
             let next_offset = offset + u64::from(frame.records());
-            appended.push(Appended {
-                first_offset: offset,
-                next_offset,
-            });
+            appended.push(Appended::contiguous(offset, next_offset));
             offset = next_offset;
         }
         if let Err(source) = fault::point("log.append").and_then(|()| self.file.append(&bytes)) {

@@ -139,10 +139,7 @@ impl EventLog for LocalLog {
         let target = self.partition(topic, partition)?;
         if records.is_empty() {
             let (_, end) = target.range();
-            return Ok(Appended {
-                first_offset: end,
-                next_offset: end,
-            });
+            return Ok(Appended::contiguous(end, end));
         }
         if records.size_bytes() > self.options.batch_bytes_max {
             return Err(LogError::TooLarge {
@@ -216,6 +213,10 @@ impl EventLog for LocalLog {
 
     fn incarnation(&self) -> u64 {
         self.incarnation
+    }
+
+    fn close(&self) {
+        Self::close(self);
     }
 }
 

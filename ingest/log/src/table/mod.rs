@@ -6,6 +6,7 @@
 //! - `checkpoint`: which epochs the newest checkpoint of a Delta log knows
 //! - `merge`: many sorted files become fewer, by the table's rule
 //! - [`upkeep`]: what is merged, when; clean-up of the Delta log and of files nobody reads any more
+//! - `owned`: several processes write, each the partitions it owns
 //! - [`snapshot`]: the versions of all tables that belong together
 //!
 //! A commit carries, per partition of the fold, `txn(appId = "<table>/<partition>/<incarnation>", version = epoch)`. Delta only records
@@ -15,6 +16,7 @@ mod checkpoint;
 pub mod file;
 mod merge;
 mod order;
+mod owned;
 pub mod snapshot;
 pub mod store;
 pub mod upkeep;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use deltalake::kernel::{Action, Add, LogicalFileView, Remove};
+use deltalake::kernel::{Action, Add, LogicalFileView, Remove, Transaction};
 use deltalake::protocol::DeltaOperation;
 use object_store::PutPayload;
 use parquet::errors::ParquetError;
@@ -21,7 +21,7 @@ use shiyu_schemas::table::{MergeRule, TableShape};
 
 use super::merge::{MergedFile, Run, merge};
 use super::store::put_synced;
-use super::writer::{Table, TableWriter, table_error};
+use super::writer::{CommitFailure, Table, TableWriter, table_error};
 use crate::LogError;
 
 /// First letters of the names of files in which no key stands twice.
@@ -100,6 +100,18 @@ pub struct Merged {
     adds: Vec<Add>,
 }
 
+impl Merged {
+    /// The table.
+    pub(super) fn table(&self) -> &'static str {
+        self.shape.name
+    }
+
+    /// Paths of the files that were merged.
+    pub(super) fn inputs(&self) -> Vec<&str> {
+        self.removes.iter().map(|file| file.path.as_str()).collect()
+    }
+}
+
 impl MergeJob {
     /// Writes the merged files, durably; `None` where it was told to stop. Blocks.
     pub fn run(self) -> Result<Option<Merged>, LogError> {
@@ -170,7 +182,7 @@ impl TableWriter {
 
     /// Commits merged files and publishes the snapshot that has them.
     pub async fn apply(&mut self, merged: Merged) -> Result<(), LogError> {
-        self.commits_since_look = LOOK_COMMITS;
+        self.look_for_merges_again();
         let upkeep = self.upkeep.clone();
         let Some(table) = self
             .tables
@@ -179,8 +191,17 @@ impl TableWriter {
         else {
             return Ok(());
         };
-        table.apply(merged, &upkeep).await?;
+        table
+            .apply(merged, Vec::new())
+            .await
+            .map_err(|failure| table.not_committed(failure))?;
+        table.look_after_log(&upkeep).await?;
         self.publish(BTreeMap::new())
+    }
+
+    /// Where files were merged there may be more to merge at once.
+    pub(super) fn look_for_merges_again(&mut self) {
+        self.commits_since_look = LOOK_COMMITS;
     }
 
     /// Removes files nobody reads any more. Call it while no merge runs.
@@ -261,7 +282,8 @@ impl Table {
         }))
     }
 
-    async fn apply(&mut self, merged: Merged, options: &UpkeepOptions) -> Result<(), LogError> {
+    /// Commits merged files, with transactions of the writer's.
+    pub(super) async fn apply(&mut self, merged: Merged, transactions: Vec<Transaction>) -> Result<(), CommitFailure> {
         metrics::counter!("shiyu_table_merged_files_total", "table" => self.shape.name)
             .increment(merged.removes.len() as u64);
         let removes = merged.removes.into_iter().map(Action::Remove);
@@ -270,7 +292,7 @@ impl Table {
             predicate: None,
             target_size: CLASSES_BYTES[CLASSES_BYTES.len() - 1] as i64,
         };
-        self.commit_actions(actions, Vec::new(), operation, options).await
+        self.commit_actions(actions, transactions, operation).await
     }
 
     /// Removes files on disk that no version of now has, once they have been known as such for `retention`.

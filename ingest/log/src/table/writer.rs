@@ -11,12 +11,13 @@ use deltalake::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake::kernel::{Action, Add, DataType, MetadataValue, PrimitiveType, StructField, Transaction};
 use deltalake::operations::create::CreateBuilder;
 use deltalake::protocol::{DeltaOperation, SaveMode};
-use deltalake::{DeltaTable, DeltaTableBuilder, ObjectStore};
+use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError, ObjectStore};
 use object_store::ObjectStoreExt as _;
 use shiyu_schemas::table::{ColumnType, TableShape};
 
 use super::checkpoint;
 use super::file::{self, TableFile};
+use super::owned::turn;
 use super::snapshot::Snapshot;
 use super::store::SyncedFileSystem;
 use super::upkeep::{LOOK_COMMITS, Upkeep, UpkeepOptions};
@@ -54,8 +55,8 @@ pub(super) struct Table {
     pub(super) shape: &'static TableShape,
     pub(super) delta: DeltaTable,
     pub(super) care: Upkeep,
-    /// Newest epoch per `<partition>/<incarnation>`.
-    applied: BTreeMap<String, u64>,
+    /// Newest epoch per `<partition>/<incarnation>`, and generation per `owner/<partition>`.
+    pub(super) applied: BTreeMap<String, u64>,
     files: u64,
 }
 
@@ -70,7 +71,7 @@ pub struct FrozenTables {
     pub files: Vec<PathBuf>,
 }
 
-/// The one writer of all tables.
+/// The writer of all tables: the only one, or one of several that own different partitions (`owned`).
 #[derive(Debug)]
 pub struct TableWriter {
     pub(super) root: PathBuf,
@@ -79,6 +80,7 @@ pub struct TableWriter {
     snapshot: Snapshot,
     pub(super) upkeep: UpkeepOptions,
     pub(super) commits_since_look: u32,
+    is_shared: bool,
     /// Holds the lock.
     _lock: File,
 }
@@ -86,6 +88,15 @@ pub struct TableWriter {
 impl TableWriter {
     /// Opens the tables below `root`, makes those that are missing, takes the writer's lock.
     pub async fn open(root: &Path, shapes: &[&'static TableShape]) -> Result<Self, LogError> {
+        Self::open_as(root, shapes, false).await
+    }
+
+    /// The same, beside other processes that open the tables so; each writes the partitions it has taken over.
+    pub async fn open_shared(root: &Path, shapes: &[&'static TableShape]) -> Result<Self, LogError> {
+        Self::open_as(root, shapes, true).await
+    }
+
+    async fn open_as(root: &Path, shapes: &[&'static TableShape], shared: bool) -> Result<Self, LogError> {
         let io = |action: &'static str| {
             move |source| LogError::Io {
                 action,
@@ -96,7 +107,12 @@ impl TableWriter {
         RealVfs.create_folder(root).map_err(io("make"))?;
         let root = root.canonicalize().map_err(io("open"))?;
         let lock = File::create(root.join("WRITER")).map_err(io("lock"))?;
-        match lock.try_lock() {
+        let locked = if shared {
+            lock.try_lock_shared()
+        } else {
+            lock.try_lock()
+        };
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(LogError::Locked {
@@ -106,6 +122,7 @@ impl TableWriter {
             }
             Err(TryLockError::Error(source)) => return Err(io("lock")(source)),
         }
+        let _turn = if shared { turn(&root).await? } else { None };
         let store = Arc::new(SyncedFileSystem::default());
         let mut tables = Vec::with_capacity(shapes.len());
         for shape in shapes {
@@ -119,6 +136,7 @@ impl TableWriter {
             snapshot,
             upkeep: UpkeepOptions::default(),
             commits_since_look: LOOK_COMMITS,
+            is_shared: shared,
             _lock: lock,
         };
         if writer.snapshot.tables.len() != writer.tables.len() {
@@ -131,6 +149,11 @@ impl TableWriter {
     pub fn applied(&self, table: &str, partition: &str, incarnation: u64) -> Option<u64> {
         let table = self.tables.iter().find(|known| known.shape.name == table)?;
         table.applied.get(&application(partition, incarnation)).copied()
+    }
+
+    /// Whether other processes write the tables too.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     /// The newest published snapshot.
@@ -180,6 +203,20 @@ impl TableWriter {
         })
     }
 
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn parts(&mut self) -> (&mut [Table], &SyncedFileSystem, &UpkeepOptions) {
+        (&mut self.tables, &self.store, &self.upkeep)
+    }
+
+    pub(super) fn publish_as(&mut self, snapshot: Snapshot) -> Result<(), LogError> {
+        self.snapshot = snapshot;
+        self.snapshot.format = SNAPSHOT_FORMAT;
+        self.snapshot.write(&self.root)
+    }
+
     pub(super) fn publish(&mut self, newest: BTreeMap<String, u64>) -> Result<(), LogError> {
         self.snapshot.format = SNAPSHOT_FORMAT;
         self.snapshot.epochs.extend(newest);
@@ -212,8 +249,27 @@ fn sync_commits(folder: &Path) -> Result<(), LogError> {
         .map_err(|source| LogError::io("sync", &commits, source))
 }
 
-fn application(partition: &str, incarnation: u64) -> String {
+pub(super) fn application(partition: &str, incarnation: u64) -> String {
     format!("{partition}/{incarnation:016x}")
+}
+
+/// Why a commit did not come about.
+#[derive(Debug)]
+pub(super) enum CommitFailure {
+    Delta(DeltaTableError),
+    Log(LogError),
+}
+
+impl From<DeltaTableError> for CommitFailure {
+    fn from(error: DeltaTableError) -> Self {
+        Self::Delta(error)
+    }
+}
+
+impl From<LogError> for CommitFailure {
+    fn from(error: LogError) -> Self {
+        Self::Log(error)
+    }
 }
 
 impl Table {
@@ -250,6 +306,22 @@ impl Table {
         store: &SyncedFileSystem,
         upkeep: &UpkeepOptions,
     ) -> Result<(), LogError> {
+        let (batches, newest) = self.fresh_rows(epochs);
+        if batches.is_empty() {
+            return Ok(());
+        }
+        let adds = self.write_files(batches, store).await?;
+        self.commit_rows(adds, newest, Vec::new())
+            .await
+            .map_err(|error| self.not_committed(error))?;
+        self.look_after_log(upkeep).await
+    }
+
+    /// Rows of this table in epochs it does not have, and the newest of these epochs per `<partition>/<incarnation>`.
+    pub(super) fn fresh_rows<'a>(
+        &self,
+        epochs: impl IntoIterator<Item = &'a EpochRows>,
+    ) -> (Vec<RecordBatch>, BTreeMap<String, u64>) {
         let mut batches = Vec::new();
         let mut newest: BTreeMap<String, u64> = BTreeMap::new();
         for EpochRows { mark, rows } in epochs {
@@ -272,47 +344,65 @@ impl Table {
                 *epoch = mark.epoch.max(*epoch);
             }
         }
-        if batches.is_empty() {
-            return Ok(());
-        }
-        let adds = self.write_files(batches, store).await?;
-        let transactions = newest
-            .iter()
-            .map(|(application, &epoch)| Transaction::new(format!("{}/{application}", self.shape.name), epoch as i64))
-            .collect();
+        (batches, newest)
+    }
+
+    /// One commit of files that are written, of the epochs they hold, and of other transactions.
+    pub(super) async fn commit_rows(
+        &mut self,
+        adds: Vec<Action>,
+        newest: BTreeMap<String, u64>,
+        others: Vec<Transaction>,
+    ) -> Result<(), CommitFailure> {
+        let mut transactions = others;
+        transactions.extend(
+            newest.iter().map(|(application, &epoch)| {
+                Transaction::new(format!("{}/{application}", self.shape.name), epoch as i64)
+            }),
+        );
         let operation = DeltaOperation::Write {
             mode: SaveMode::Append,
             partition_by: self.shape.partition_by.map(|column| vec![column.to_owned()]),
             predicate: None,
         };
-        self.commit_actions(adds, transactions, operation, upkeep).await?;
+        self.commit_actions(adds, transactions, operation).await?;
         self.applied.extend(newest);
         Ok(())
     }
 
-    /// One commit; every so often a checkpoint, and what lies behind it of the Delta log goes.
+    /// One commit.
     pub(super) async fn commit_actions(
         &mut self,
         actions: Vec<Action>,
         transactions: Vec<Transaction>,
         operation: DeltaOperation,
-        upkeep: &UpkeepOptions,
-    ) -> Result<(), LogError> {
+    ) -> Result<(), CommitFailure> {
         let properties = CommitProperties::default()
             .with_application_transactions(transactions)
             .with_create_checkpoint(false)
             .with_cleanup_expired_logs(Some(false));
-        let failed = |error| table_error("commit to", self.shape, error);
         fault::pass("table.commit")?;
-        let state = self.delta.snapshot().map_err(failed)?;
+        let state = self.delta.snapshot()?;
         let finalized = CommitBuilder::from(properties)
             .with_actions(actions)
             .build(Some(state), self.delta.log_store(), operation)
-            .await
-            .map_err(failed)?;
+            .await?;
         self.delta.state = Some(finalized.snapshot());
         fault::pass("table.committed")?;
-        let version = finalized.version();
+        Ok(())
+    }
+
+    pub(super) fn not_committed(&self, failure: CommitFailure) -> LogError {
+        match failure {
+            CommitFailure::Delta(error) => table_error("commit to", self.shape, error),
+            CommitFailure::Log(error) => error,
+        }
+    }
+
+    /// Every so often a checkpoint, behind which what lies far back of the Delta log goes.
+    pub(super) async fn look_after_log(&mut self, upkeep: &UpkeepOptions) -> Result<(), LogError> {
+        let failed = |error| table_error("make a checkpoint of", self.shape, error);
+        let version = self.delta.version().unwrap_or_default();
         if version % CHECKPOINT_COMMITS == 0 {
             create_checkpoint(&self.delta, None).await.map_err(failed)?;
             let log = self.delta.log_store();
@@ -323,7 +413,7 @@ impl Table {
         Ok(())
     }
 
-    async fn write_files(
+    pub(super) async fn write_files(
         &mut self,
         batches: Vec<RecordBatch>,
         store: &SyncedFileSystem,
@@ -412,7 +502,7 @@ fn primitive(kind: ColumnType) -> PrimitiveType {
 
 /// Reads back which epochs a table has. The writer asks for partitions as they come, so all `txn` actions of the log are read: those of its
 /// newest checkpoint, behind which commits may be gone, and those of the commits since.
-async fn applied_epochs(
+pub(super) async fn applied_epochs(
     root: &Path,
     shape: &TableShape,
     delta: &DeltaTable,
@@ -432,19 +522,29 @@ async fn applied_epochs(
         let Some(bytes) = store.read_commit_entry(version).await.map_err(failed)? else {
             continue;
         };
-        for line in bytes
-            .split(|&byte| byte == b'\n')
-            .filter(|line| line.starts_with(b"{\"txn\""))
-        {
-            let action: serde_json::Value =
-                serde_json::from_slice(line).map_err(|error| table_error("read the epochs of", shape, error))?;
-            let transaction = &action["txn"];
-            if let (Some(id), Some(epoch)) = (transaction["appId"].as_str(), transaction["version"].as_u64()) {
-                checkpoint::note(&mut applied, id, epoch);
-            }
-        }
+        note_transactions(shape, &bytes, &mut applied)?;
     }
     Ok(applied)
+}
+
+/// Notes the epochs and owners of one commit.
+pub(super) fn note_transactions(
+    shape: &TableShape,
+    bytes: &[u8],
+    applied: &mut BTreeMap<String, u64>,
+) -> Result<(), LogError> {
+    for line in bytes
+        .split(|&byte| byte == b'\n')
+        .filter(|line| line.starts_with(b"{\"txn\""))
+    {
+        let action: serde_json::Value =
+            serde_json::from_slice(line).map_err(|error| table_error("read the epochs of", shape, error))?;
+        let transaction = &action["txn"];
+        if let (Some(id), Some(epoch)) = (transaction["appId"].as_str(), transaction["version"].as_u64()) {
+            checkpoint::note(applied, id, epoch);
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn table_error(
@@ -460,7 +560,7 @@ pub(super) fn table_error(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray};
     use shiyu_schemas::table::REJECTIONS;
@@ -482,7 +582,7 @@ mod tests {
         RecordBatch::try_new(REJECTIONS.schema(), columns).unwrap()
     }
 
-    fn epoch(number: u64, source: &str) -> EpochRows {
+    pub(in crate::table) fn epoch(number: u64, source: &str) -> EpochRows {
         let mark = EpochMark {
             partition: "rejections-0".to_owned(),
             incarnation: 7,
@@ -494,7 +594,7 @@ mod tests {
         }
     }
 
-    async fn sources(root: &Path) -> usize {
+    pub(in crate::table) async fn sources(root: &Path) -> usize {
         let url = deltalake::ensure_table_uri(root.join("rejections").to_string_lossy()).unwrap();
         let table = deltalake::open_table(url).await.unwrap();
         let files: Vec<_> = table.get_file_uris().unwrap().collect();
