@@ -23,9 +23,7 @@ use arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
-use shiyu_connectors::OpenContext;
 use shiyu_schemas::place::LatLng;
-use tokio_util::sync::CancellationToken;
 
 #[path = "support/stages.rs"]
 mod stages;
@@ -166,32 +164,24 @@ fn load(folder: &Path, data_dir: &Path, input: &Path) -> Command {
     command
 }
 
-/// The bare way: our connector's batches, coordinates as numbers, a cell of resolution 11, Parquet. Two threads.
+/// The bare way: our connector's batches, coordinates as numbers, a cell of resolution 11, Parquet. A thread each.
 fn bare(folder: &Path, input: &Path) {
     let begun = Instant::now();
     let manifest =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/city/feeds/orders.yaml")).unwrap();
     let manifest = serde_saphyr::from_str(&manifest).unwrap();
-    let context = OpenContext {
-        variables: BTreeMap::new(),
-        inputs: vec![input.to_owned()],
-        city_folder: folder.to_owned(),
-        positions: BTreeMap::new(),
-        watch: false,
-        batch_rows: 16_384,
-        stop: CancellationToken::new(),
-    };
-    let mut reader = shiyu_connectors::find("file", "orders")
-        .unwrap()
-        .open(&manifest, context)
-        .unwrap();
-    let (sender, receiver) = std::sync::mpsc::sync_channel::<RecordBatch>(4);
+    let (sender, read) = std::sync::mpsc::sync_channel::<RecordBatch>(4);
+    let (located, receiver) = std::sync::mpsc::sync_channel::<RecordBatch>(4);
+    let locating = std::thread::spawn(move || {
+        for batch in read {
+            located.send(with_cells(&batch)).unwrap();
+        }
+    });
     let output = folder.join("bare.parquet");
     let writing = std::thread::spawn(move || {
         let mut writer: Option<ArrowWriter<std::fs::File>> = None;
         let mut rows = 0;
-        while let Ok(batch) = receiver.recv() {
-            let batch = with_cells(&batch);
+        for batch in receiver {
             rows += batch.num_rows();
             writer
                 .get_or_insert_with(|| {
@@ -212,16 +202,11 @@ fn bare(folder: &Path, input: &Path) {
         writer.unwrap().close().unwrap();
         rows
     });
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        while let Some(delivery) = reader.next().await.unwrap() {
-            sender.send(delivery.batch).unwrap();
-        }
+    support::read_orders(&manifest, folder, input, |delivery| {
+        sender.send(delivery.batch).unwrap();
     });
     drop(sender);
+    locating.join().unwrap();
     println!("{} rows in {:?}", writing.join().unwrap(), begun.elapsed());
 }
 

@@ -31,7 +31,7 @@ mod support;
 const FLOW_BATCH: u64 = 100;
 /// Time between two probes.
 const PROBE_EVERY: Duration = Duration::from_millis(50);
-/// A probe that shows no change by then has failed.
+/// A probe that shows no change by then, from the last one on, has failed.
 const PROBE_DEADLINE: Duration = Duration::from_mins(1);
 
 struct Served(Child);
@@ -67,8 +67,10 @@ async fn measure(probes: u64, rate: u64) {
     let stop = Arc::new(AtomicBool::new(false));
     let sent = Arc::new(AtomicU64::new(0));
     let flow = tokio::spawn(flow(channel.clone(), rate, stop.clone(), sent.clone()));
-    let changes = subscribe(channel.clone()).await;
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    let mut changes = subscribe(channel.clone()).await;
+    // The flow is scored: what starts up is not measured.
+    let first = tokio::time::timeout(PROBE_DEADLINE, changes.recv()).await;
+    first.expect("no order was scored within a minute").unwrap();
     let begun = (Instant::now(), sent.load(Ordering::Relaxed));
     let (mut answers, mut delays) = probe(channel, probes, changes).await;
     let flowed = (sent.load(Ordering::Relaxed) - begun.1) as f64 / begun.0.elapsed().as_secs_f64();
@@ -210,7 +212,8 @@ async fn probe(
             _ = every.tick() => {
                 let (lat, lng) = (38.15 + 0.12 * numbers.unit(), 112.1 + numbers.unit());
                 let (north, east) = gcj02_to_wgs84(lat, lng);
-                let cell = LatLng::new(north, east).unwrap().to_cell(9).unwrap().to_i64();
+                // The hub keeps resolution 11 and counts in its parent, which need not be the cell of resolution 9 that holds the point.
+                let cell = LatLng::new(north, east).unwrap().to_cell(11).unwrap().parent(9).unwrap().to_i64();
                 if pushed.contains_key(&cell) {
                     continue;
                 }
@@ -229,11 +232,16 @@ async fn probe(
             }
         }
     }
+    // The flow's changes go on, so the deadline is one for all.
+    let deadline = tokio::time::Instant::now() + PROBE_DEADLINE;
     while (delays.len() as u64) < probes {
-        let (cell, at) = tokio::time::timeout(PROBE_DEADLINE, changes.recv())
-            .await
-            .unwrap()
-            .unwrap();
+        let Ok(change) = tokio::time::timeout_at(deadline, changes.recv()).await else {
+            panic!(
+                "{} of {probes} probes were not seen within a minute",
+                probes - delays.len() as u64
+            );
+        };
+        let (cell, at) = change.unwrap();
         if let Some(begun) = pushed.get(&cell) {
             delays.push(at - *begun);
         }

@@ -15,6 +15,7 @@ mod exit;
 mod folder;
 mod output;
 mod readiness;
+mod reserve;
 mod serving;
 
 use std::io::IsTerminal as _;

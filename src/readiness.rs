@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -10,12 +9,12 @@ use shiyu_ingest::hub::Hub;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::reserve::{RESERVE_BYTES, free_bytes};
+
 /// A partition with records to fold may stand still this long.
 const STANDING_MAX: Duration = Duration::from_secs(30);
 /// Rows may wait this long for the tables.
 const ROWS_WAIT_MAX: Duration = Duration::from_mins(1);
-/// Disk that must be free, so that logs can be closed and old segments removed.
-const DISK_RESERVE_BYTES: u64 = 64 << 20;
 /// The SQL worker must answer within this.
 const WORKER_WITHIN: Duration = Duration::from_secs(2);
 
@@ -68,12 +67,12 @@ fn reasons(observed: &Observed) -> Vec<String> {
         reasons.push("the SQL worker does not answer".to_owned());
     }
     if let Some(free) = observed.disk_free_bytes
-        && free < DISK_RESERVE_BYTES
+        && free < RESERVE_BYTES
     {
         reasons.push(format!(
             "the disk has {} MiB left, {} must be free",
             free >> 20,
-            DISK_RESERVE_BYTES >> 20
+            RESERVE_BYTES >> 20
         ));
     }
     reasons
@@ -159,11 +158,6 @@ async fn answers(address: SocketAddr) -> bool {
     matches!(tokio::time::timeout(WORKER_WITHIN, asked).await, Ok(Ok(b'S' | b'N')))
 }
 
-fn free_bytes(folder: &Path) -> Option<u64> {
-    let disk = rustix::fs::statvfs(folder).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -180,7 +174,7 @@ mod tests {
             }],
             rows_wait: Duration::from_secs(5),
             sql_worker_answers: true,
-            disk_free_bytes: Some(DISK_RESERVE_BYTES),
+            disk_free_bytes: Some(RESERVE_BYTES),
         }
     }
 

@@ -1,12 +1,17 @@
 //! What the benchmarks share: invented orders, a made-up city's boundaries, and a child process with its peak memory.
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use shiyu_connectors::{Delivery, OpenContext};
+use shiyu_schemas::city::manifest::FeedManifest;
+use tokio_util::sync::CancellationToken;
 
 /// Columns of an order, as `benches/city/feeds/orders.yaml` names them.
 pub(crate) const HEADER: &str =
@@ -235,6 +240,30 @@ fn boundaries(side: u32) -> String {
         r#"{{"type":"FeatureCollection","features":[{}]}}"#,
         features.join(",\n")
     )
+}
+
+/// Gives what our connector reads of the orders to `take`, delivery by delivery.
+pub(crate) fn read_orders(manifest: &FeedManifest, folder: &Path, input: &Path, mut take: impl FnMut(Delivery)) {
+    let context = OpenContext {
+        variables: BTreeMap::new(),
+        inputs: vec![input.to_owned()],
+        city_folder: folder.to_owned(),
+        positions: BTreeMap::new(),
+        watch: false,
+        batch_rows: 16_384,
+        stop: CancellationToken::new(),
+    };
+    let connector = shiyu_connectors::find("file", "orders").expect("the connector is one of ours");
+    let mut reader = connector.open(manifest, context).expect("the settings are ours");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime starts");
+    runtime.block_on(async {
+        while let Some(delivery) = reader.next().await.expect("the orders can be read") {
+            take(delivery);
+        }
+    });
 }
 
 /// How long a child took, and the most memory it held, bytes.

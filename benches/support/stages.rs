@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray as _, StringArray};
-use shiyu_connectors::{Delivery, OpenContext};
+use shiyu_connectors::Delivery;
+use shiyu_ingest::door::wire::write_event;
 use shiyu_ingest::door::{AesSealer, Door, DoorOutput, scrub};
 use shiyu_ingest::fold::cache::StateView;
 use shiyu_ingest::fold::count::FeedCounts;
@@ -24,9 +25,8 @@ use shiyu_log::{ReadBatch, Records};
 use shiyu_schemas::city::{City, FolderFiles};
 use shiyu_schemas::place::{Cell, LatLng};
 use shiyu_schemas::table::STORED;
-use tokio_util::sync::CancellationToken;
 
-use crate::support::cpu_of;
+use crate::support::{cpu_of, read_orders};
 
 /// Stages and their times.
 #[derive(Default)]
@@ -149,8 +149,8 @@ pub(crate) fn print_stages(folder: &Path, input: &Path, orders: u64) {
         let state = StateStore::open(&data).unwrap().partition("events-0").unwrap();
         for (number, (changes, blob)) in (1_u64..).zip(epochs) {
             let mut batch = StateBatch::new();
-            for (key, value) in changes {
-                batch.put(Space::Records, key, value.unwrap());
+            for change in changes.iter() {
+                batch.put(Space::Records, change.key, change.value.unwrap());
             }
             batch.put(Space::Outbox, number.to_be_bytes(), blob);
             state.commit(batch).unwrap();
@@ -176,30 +176,11 @@ pub(crate) fn print_stages(folder: &Path, input: &Path, orders: u64) {
 }
 
 fn read(folder: &Path, input: &Path, city: &City) -> Vec<Delivery> {
-    let context = OpenContext {
-        variables: BTreeMap::new(),
-        inputs: vec![input.to_owned()],
-        city_folder: folder.to_owned(),
-        positions: BTreeMap::new(),
-        watch: false,
-        batch_rows: 16_384,
-        stop: CancellationToken::new(),
-    };
-    let mut reader = shiyu_connectors::find("file", "orders")
-        .unwrap()
-        .open(&city.feeds[0].manifest, context)
-        .unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let mut deliveries = Vec::new();
-        while let Some(delivery) = reader.next().await.unwrap() {
-            deliveries.push(delivery);
-        }
-        deliveries
-    })
+    let mut deliveries = Vec::new();
+    read_orders(&city.feeds[0].manifest, folder, input, |delivery| {
+        deliveries.push(delivery);
+    });
+    deliveries
 }
 
 fn column<'a>(delivery: &'a Delivery, name: &str) -> &'a StringArray {
@@ -247,7 +228,7 @@ fn find_areas(city: &City, places: &[(LatLng, Cell)]) {
 fn encode(output: &DoorOutput) -> Records {
     let mut records = Records::new();
     for event in &output.events {
-        records.push_message(event.record_id.as_bytes(), event);
+        records.push(event.record_id.as_bytes(), |bytes| write_event(event, bytes));
     }
     records
 }

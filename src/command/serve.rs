@@ -21,10 +21,12 @@ use crate::disk;
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::folder::{CityFolder, data_dir};
 use crate::readiness::Readiness;
+use crate::reserve::Reserve;
 use crate::serving::{ServeAddresses, access_of, engine_of, serve_grpc, serve_http};
 
 const TRIM_EVERY: Duration = Duration::from_mins(1);
-const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// Time to end well; with what the program's own end may take, ten seconds.
+const STOP_WITHIN: Duration = Duration::from_secs(8);
 /// Time before folders are watched again that a full disk interrupted.
 const WATCH_AGAIN: Duration = Duration::from_secs(1);
 
@@ -61,6 +63,7 @@ async fn serve(folder: &CityFolder, data_dir: &Path, args: &ServeArgs) -> Result
 /// A hub that serves.
 pub(crate) struct Serving {
     hub: Arc<Hub>,
+    reserve: Reserve,
     /// Where its doors are.
     pub(crate) addresses: ServeAddresses,
     stop: CancellationToken,
@@ -84,6 +87,7 @@ impl Serving {
             .install_recorder()
             .or_exit(Exit::Software)?;
         let hub = Arc::new(hub);
+        let reserve = Reserve::keep(hub.data_dir());
         // The tables must be there before the worker opens them.
         hub.flush().await.map_err(super::hub_failure)?;
         let grpc = bind(addresses.grpc).await?;
@@ -134,6 +138,7 @@ impl Serving {
         tasks.spawn(async move { watch(&watching, &watch_stop).await });
         Ok(Self {
             hub,
+            reserve,
             addresses: bound,
             stop,
             tasks,
@@ -205,10 +210,12 @@ impl Serving {
 
     /// Stops the doors, commits what is in flight, closes the data folder.
     pub(crate) async fn stop(mut self) -> Result<(), Failure> {
+        let deadline = tokio::time::Instant::now() + STOP_WITHIN;
+        self.reserve.spend_if_full();
         self.stop.cancel();
         // Closing its standard input ends the worker.
         drop(self.worker_input.take());
-        let drained = tokio::time::timeout(STOP_WITHIN, async {
+        let drained = tokio::time::timeout_at(deadline, async {
             while let Some(ended) = self.tasks.join_next().await {
                 if let Ok(Err(error)) = ended {
                     tracing::warn!(%error, "a part ended badly");
@@ -226,7 +233,7 @@ impl Serving {
             ));
         }
         match Arc::try_unwrap(self.hub) {
-            Ok(hub) => match tokio::time::timeout(STOP_WITHIN, hub.close()).await {
+            Ok(hub) => match tokio::time::timeout_at(deadline, hub.close()).await {
                 Ok(closed) => closed.map_err(super::hub_failure),
                 Err(_elapsed) => Err(Failure::new(
                     Exit::TryLater,

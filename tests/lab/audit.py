@@ -164,7 +164,7 @@ def audit(arguments):
     if len(unique):
         result.update(cases_and_counts(tables, unique, seed, arguments.load))
     result.update(rejections(tables, bad, bad_sent))
-    result["windows_ahead"] = windows_ahead(tables, unique)
+    result["windows_ahead"] = windows_ahead(tables, unique, arguments.watermark)
     result["sent"], result["acknowledged"] = int(len(sent)), int(len(acknowledged))
     result["versions"] = {name: table.version for name, table in tables.items()}
     bad_keys = ("lost", "duplicated", "invented", "reordered", "miscounted", "rejections_lost", "rejections_duplicated", "rejections_invented", "windows_ahead")
@@ -216,14 +216,17 @@ def rejections(tables, bad, bad_sent):
     }
 
 
-def windows_ahead(tables, unique):
-    """Scores whose window ends later than the local midnight after the newest event: the watermark ran ahead of the events."""
-    scores = tables["scores"].rows(["window_end"])
-    if scores is None or not len(unique):
+def windows_ahead(tables, unique, watermark):
+    """Whether the watermark (seconds since 1970) ran ahead of the local midnight after the newest event, and scores whose window did."""
+    if not len(unique):
         return 0
     newest_minute = int(max(unique // np.uint64(8) % np.uint64(20000)))
     midnight = datetime.datetime(2025, 3, 1, tzinfo=datetime.timezone.utc) + datetime.timedelta(days=1 + newest_minute // 1440, hours=-8)
-    return int(pc.sum(pc.cast(pc.greater(scores["window_end"], pa.scalar(midnight, pa.timestamp("us", "UTC"))), pa.int64())).as_py() or 0)
+    ahead = int(watermark > midnight.timestamp())
+    scores = tables["scores"].rows(["window_end"])
+    if scores is None:
+        return ahead
+    return ahead + int(pc.sum(pc.cast(pc.greater(scores["window_end"], pa.scalar(midnight, pa.timestamp("us", "UTC"))), pa.int64())).as_py() or 0)
 
 
 def main():
@@ -232,6 +235,7 @@ def main():
     parser.add_argument("--ledger", type=pathlib.Path, required=True)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--load", type=pathlib.Path, action="append", default=[])
+    parser.add_argument("--watermark", type=float, default=0, help="the hub's newest watermark, seconds since 1970")
     parser.add_argument("--readable", action="store_true", help="only open every table and file")
     arguments = parser.parse_args()
     if arguments.readable:

@@ -92,12 +92,16 @@ class Hub:
             self.process.send_signal(signal.SIGKILL)
         return self.process.wait()
 
+    def metric(self, name):
+        """A metric's values, one per label set."""
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.http}/metrics", timeout=5) as answer:
+            return [float(line.split()[-1]) for line in answer.read().decode().splitlines() if line.startswith(name)]
+        return []
+
     def lag(self):
         """Records the fold is behind the log; None before it has folded anything."""
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{self.http}/metrics", timeout=5) as answer:
-            lines = [line for line in answer.read().decode().splitlines() if line.startswith("shiyu_fold_lag_records")]
-            return sum(float(line.split()[-1]) for line in lines) if lines else None
-        return None
+        values = self.metric("shiyu_fold_lag_records")
+        return sum(values) if values else None
 
     def stop(self):
         """Drains; the exit code."""
@@ -139,8 +143,8 @@ class Load:
         return json.loads(output.splitlines()[-1]) if output.strip() else {"failed": self.process.returncode}
 
 
-def audit(arguments, data, load=(), readable=False):
-    command = [sys.executable, str(HERE / "audit.py"), "--data", str(data), "--ledger", str(arguments.work / "ledger"), "--seed", str(arguments.seed)]
+def audit(arguments, data, load=(), readable=False, watermark=0):
+    command = [sys.executable, str(HERE / "audit.py"), "--data", str(data), "--ledger", str(arguments.work / "ledger"), "--seed", str(arguments.seed), "--watermark", str(watermark)]
     for path in load:
         command += ["--load", str(path)]
     done = subprocess.run(command + (["--readable"] if readable else []), capture_output=True, text=True)
@@ -221,15 +225,18 @@ def crash_scenario(arguments, name, fault, bug=""):
     environment = {"SHIYU_BUG": bug} if bug else {}
     hub.start(SHIYU_FAULT=fault, **environment)
     hub.wait_ready()
-    load = Load(arguments, hub, orders=arguments.orders, rate=2 * arguments.rate)
+    # The tables are committed every five seconds: a fault there must find the load still going on.
+    late = fault.startswith(("outbox.", "table."))
+    load = Load(arguments, hub, orders=arguments.orders, rate=arguments.orders // 12 if late else 2 * arguments.rate)
     died = wait_until(lambda: hub.process.poll() is not None, 20 if fault else 1)
     if not died:
         hub.kill()
     code = hub.process.wait()
     hub.start_ready(**environment)
     pushed = load.wait()
+    watermark = max(hub.metric("shiyu_fold_watermark_seconds"), default=0)
     finish(hub)
-    figures = audit(arguments, hub.data)
+    figures = audit(arguments, hub.data, watermark=watermark)
     return {"died": died, "code": code, **figures, "load": pushed}
 
 

@@ -90,8 +90,7 @@ impl Columns {
     /// Sets a column of the row being built. Blank texts and declared ones are no value.
     pub(super) fn set(&mut self, column: usize, text: &str) {
         let trimmed = text.trim_ascii();
-        let is_null = trimmed.is_empty()
-            || trimmed.trim().is_empty()
+        let is_null = trimmed.chars().all(char::is_whitespace)
             || (!self.nulls.is_empty() && self.nulls.iter().any(|null| null == trimmed));
         if self.filled[column] {
             return;

@@ -12,16 +12,20 @@ use encoding_rs::{DecoderResult, Encoding};
 
 use super::{Compression, TextEncoding};
 
-const BLOCK_BYTES: usize = 1 << 20;
+const BLOCK_BYTES: usize = 256 << 10;
 /// The byte-order mark of UTF-8.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A stream of UTF-8 text.
 pub(super) struct TextStream {
     source: Box<dyn Read + Send>,
+    /// None as long as the bytes are UTF-8.
     decoder: Option<Decoder>,
+    block: Vec<u8>,
+    /// Bytes of a character whose rest is not read yet.
+    cut: Vec<u8>,
     pub(super) replaced_characters: u64,
-    /// Whether a byte of the text is a byte of the file, so that a position can be sought.
+    /// Whether a byte of the text so far is a byte of the file, so that a position can be sought.
     pub(super) is_plain: bool,
 }
 
@@ -45,24 +49,20 @@ pub(super) fn open(path: &Path, compression: Compression, encoding: TextEncoding
         TextEncoding::Windows1252 => encoding_rs::WINDOWS_1252,
         TextEncoding::Gb18030 => encoding_rs::GB18030,
     };
-    let is_valid = encoding == encoding_rs::UTF_8 && is_utf8(&mut unpacked(path, compression)?)?;
-    let is_plain = is_valid && compression == Compression::None;
+    let is_utf8 = encoding == encoding_rs::UTF_8;
+    let is_plain = is_utf8 && compression == Compression::None;
     let mut source = unpacked(path, compression)?;
     if is_plain && from > 0 {
         let mut file = File::open(path)?;
         io::Seek::seek(&mut file, io::SeekFrom::Start(from))?;
         source = Box::new(BufReader::with_capacity(BLOCK_BYTES, file));
     }
-    let decoder = (!is_valid).then(|| Decoder {
-        decoder: encoding.new_decoder_without_bom_handling(),
-        input: Vec::new(),
-        start: 0,
-        begun: false,
-        finished: false,
-    });
+    let decoder = (!is_utf8).then(|| Decoder::new(encoding));
     Ok(TextStream {
         source,
         decoder,
+        block: Vec::new(),
+        cut: Vec::new(),
         replaced_characters: 0,
         is_plain,
     })
@@ -95,23 +95,6 @@ fn unpacked(path: &Path, compression: Compression) -> io::Result<Box<dyn Read + 
         Compression::Zstd => Box::new(zstd::Decoder::new(file)?),
         Compression::Auto | Compression::None => Box::new(BufReader::with_capacity(BLOCK_BYTES, file)),
     })
-}
-
-fn is_utf8(source: &mut dyn Read) -> io::Result<bool> {
-    let mut pending = Vec::new();
-    let mut block = vec![0; BLOCK_BYTES];
-    loop {
-        let count = source.read(&mut block)?;
-        if count == 0 {
-            return Ok(pending.is_empty());
-        }
-        pending.extend_from_slice(&block[..count]);
-        match std::str::from_utf8(&pending) {
-            Ok(_) => pending.clear(),
-            Err(error) if error.error_len().is_some() => return Ok(false),
-            Err(error) => drop(pending.drain(..error.valid_up_to())),
-        }
-    }
 }
 
 fn guess(source: &mut dyn Read) -> io::Result<&'static Encoding> {
@@ -147,25 +130,64 @@ fn guess(source: &mut dyn Read) -> io::Result<&'static Encoding> {
     })
 }
 
-impl TextStream {
-    /// Appends more text to `buffer`; false at the end.
-    pub(super) fn fill(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
-        let start = buffer.len();
-        if self.decoder.is_none() {
-            buffer.resize(start + BLOCK_BYTES, 0);
-            let count = self.source.read(&mut buffer[start..])?;
-            buffer.truncate(start + count);
-            return Ok(count > 0);
+impl Decoder {
+    fn new(encoding: &'static Encoding) -> Self {
+        Self {
+            decoder: encoding.new_decoder_without_bom_handling(),
+            input: Vec::new(),
+            start: 0,
+            begun: false,
+            finished: false,
         }
-        while buffer.len() == start {
-            if !self.decode(buffer)? {
+    }
+}
+
+impl TextStream {
+    /// Appends more text to `text`; false at the end.
+    pub(super) fn fill(&mut self, text: &mut String) -> io::Result<bool> {
+        if self.decoder.is_none() {
+            return self.fill_plain(text);
+        }
+        let start = text.len();
+        while text.len() == start {
+            if !self.decode(text)? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    fn decode(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
+    /// Appends bytes that are UTF-8 already. What is not is left to a decoder, from there on.
+    fn fill_plain(&mut self, text: &mut String) -> io::Result<bool> {
+        let kept = self.cut.len();
+        self.block.clear();
+        self.block.append(&mut self.cut);
+        self.block.resize(kept + BLOCK_BYTES, 0);
+        let count = self.source.read(&mut self.block[kept..])?;
+        self.block.truncate(kept + count);
+        if self.block.is_empty() {
+            return Ok(false);
+        }
+        if count > 0 {
+            self.cut = self.block.split_off(self.block.len() - cut_character(&self.block));
+        }
+        match std::str::from_utf8(&self.block) {
+            Ok(whole) => text.push_str(whole),
+            Err(error) => {
+                let (valid, rest) = self.block.split_at(error.valid_up_to());
+                text.push_str(&String::from_utf8_lossy(valid));
+                self.decoder = Some(Decoder {
+                    input: [rest, &self.cut].concat(),
+                    begun: true,
+                    ..Decoder::new(encoding_rs::UTF_8)
+                });
+                self.is_plain = false;
+            }
+        }
+        Ok(true)
+    }
+
+    fn decode(&mut self, text: &mut String) -> io::Result<bool> {
         let Some(state) = &mut self.decoder else {
             return Ok(false);
         };
@@ -184,22 +206,34 @@ impl TextStream {
             state.begun = true;
         }
         let last = state.input.is_empty();
-        let at = buffer.len();
-        buffer.resize(at + 4 * BLOCK_BYTES, 0);
-        let (result, read, written) =
+        let before = text.len();
+        text.reserve(4 * BLOCK_BYTES);
+        let (result, read) =
             state
                 .decoder
-                .decode_to_utf8_without_replacement(&state.input[state.start..], &mut buffer[at..], last);
+                .decode_to_string_without_replacement(&state.input[state.start..], text, last);
         state.start += read;
-        buffer.truncate(at + written);
         match result {
             DecoderResult::Malformed(..) => {
-                buffer.extend_from_slice("\u{fffd}".as_bytes());
+                text.push('\u{fffd}');
                 self.replaced_characters += 1;
             }
             DecoderResult::InputEmpty => state.finished = last,
             DecoderResult::OutputFull => {}
         }
-        Ok(!state.finished || buffer.len() > at)
+        Ok(!state.finished || text.len() > before)
     }
+}
+
+/// Bytes at the end that begin a character of UTF-8 and do not end it.
+fn cut_character(bytes: &[u8]) -> usize {
+    let tail = bytes.iter().rev().take(3).position(|byte| byte & 0xc0 != 0x80);
+    let Some(behind) = tail else { return 0 };
+    let length = match bytes[bytes.len() - 1 - behind] {
+        0xc2..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf4 => 4,
+        _ => 1,
+    };
+    if behind + 1 < length { behind + 1 } else { 0 }
 }

@@ -4,15 +4,20 @@
 //! In reading order:
 //! - [`glob`]: which files belong to the feed
 //! - [`decode`]: from a file's bytes to UTF-8
+//! - [`text`]: text not yet split into rows
 //! - [`columns`]: from named texts to the manifest's columns
+//! - [`csv`], [`json`]: rows of these
 //! - [`rows`]: formats, each a source of rows
 //! - [`reader`]: files in order, positions, watching
 
 mod columns;
+mod csv;
 mod decode;
 mod glob;
+mod json;
 mod reader;
 mod rows;
+mod text;
 
 use serde::Deserialize;
 use shiyu_schemas::city::manifest::FeedManifest;

@@ -25,6 +25,9 @@ const FINGERPRINT_BYTES: u64 = 4096;
 struct Position {
     row: u64,
     byte: u64,
+    /// Whether reading can go on at that byte of the file; else rows are counted.
+    #[serde(default)]
+    plain: bool,
     /// Size of the file when it was read to its end; 0 before.
     size: u64,
     /// Bytes the fingerprint covers.
@@ -187,7 +190,7 @@ impl State {
         });
         let place = known.map_or_else(Place::default, |position| Place {
             row: position.row,
-            byte: position.byte,
+            byte: if position.plain { position.byte } else { 0 },
         });
         let (covered, fingerprint) = fingerprint(&found.path, FINGERPRINT_BYTES).map_err(io)?;
         match Rows::open(&found.path, &self.settings, &self.record, place, self.watch) {
@@ -230,6 +233,7 @@ impl State {
         let position = Position {
             row: file.rows.place.row,
             byte: file.rows.place.byte,
+            plain: file.rows.is_plain(),
             size: if more { 0 } else { file.size },
             covered: file.covered,
             fingerprint: file.fingerprint,

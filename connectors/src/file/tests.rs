@@ -204,6 +204,36 @@ async fn reading_goes_on_exactly_behind_any_position() {
 }
 
 #[tokio::test]
+async fn bytes_that_are_no_utf8_far_into_a_file_are_replaced_and_reading_goes_on_behind_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bytes = b"id,x\n".to_vec();
+    // Characters of three bytes, so that blocks end within one.
+    for row in 0..40_000 {
+        bytes.extend_from_slice(format!("{row},垃圾堆积\n").as_bytes());
+    }
+    bytes.extend_from_slice(b"40000,a\xffb\xe5\x9e\n40001,\xe5\x9e\x83\n40002,\xe5");
+    std::fs::write(folder.path().join("a.csv"), bytes).unwrap();
+    let with = r#"{"paths":["${D}/a.csv"],"encoding":"utf-8"}"#;
+    let parts = read_all(with, context(folder.path(), 9_000)).await;
+    let whole = lines(&parts);
+    assert_eq!(whole.len(), 40_003);
+    assert!(whole[..40_000].iter().all(|line| line.ends_with(" 垃圾堆积")));
+    assert!(whole[40_000].ends_with(" a\u{fffd}b\u{fffd}") && whole[40_001].ends_with(" 垃"));
+    let replaced = parts.iter().flatten().map(|part| part.replaced_characters);
+    assert_eq!(replaced.sum::<u64>(), 3);
+    for stop_after in 0..parts.len() {
+        let mut resumed = context(folder.path(), 1);
+        resumed.batch_rows = 50_000;
+        if let Some(last) = parts[..stop_after].iter().flatten().last() {
+            resumed.positions.insert(last.source.clone(), last.position.clone());
+        }
+        let mut all = lines(&parts[..stop_after]);
+        all.extend(lines(&read_all(with, resumed).await));
+        assert_eq!(all, whole, "stopped after {stop_after}");
+    }
+}
+
+#[tokio::test]
 async fn a_grown_file_is_read_on_and_a_replaced_one_anew() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.csv");

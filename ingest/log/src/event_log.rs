@@ -100,6 +100,16 @@ impl Records {
         self.keys.len() + self.values.len()
     }
 
+    /// All keys, one behind the other.
+    pub fn keys(&self) -> &[u8] {
+        &self.keys
+    }
+
+    /// All values, one behind the other.
+    pub fn values(&self) -> &[u8] {
+        &self.values
+    }
+
     /// Key and value of each record, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let key_starts = std::iter::once(0).chain(self.key_ends.iter().copied());
@@ -168,6 +178,14 @@ impl ReadBatch {
     /// Offset behind the last record.
     pub fn next_offset(&self) -> u64 {
         self.first_offset + self.values.len() as u64
+    }
+
+    /// Leaves out what lies before an offset.
+    pub fn skip_to(&mut self, offset: u64) {
+        if self.first_offset < offset {
+            self.values.drain(..(offset - self.first_offset) as usize);
+            self.first_offset = offset;
+        }
     }
 }
 

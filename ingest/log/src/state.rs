@@ -3,6 +3,7 @@
 //! Each partition has three spaces; a commit over them is atomic and synced. What a damaged journal may lose is folded again from the
 //! log, which is the truth.
 
+use std::ops::Range;
 use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable as _, Snapshot};
@@ -161,9 +162,10 @@ impl PartitionState {
     /// Writes all of a batch or nothing; durable when it returns.
     pub fn commit(&self, batch: StateBatch) -> Result<(), LogError> {
         let mut writes = self.database.batch().durability(Some(PersistMode::SyncData));
-        for (space, key, value) in batch.writes {
+        for Write { space, key, value } in batch.writes {
+            let key = &batch.bytes[key];
             match value {
-                Some(value) => writes.insert(self.keyspace(space), key, value),
+                Some(value) => writes.insert(self.keyspace(space), key, &batch.bytes[value]),
                 None => writes.remove(self.keyspace(space), key),
             }
         }
@@ -233,10 +235,19 @@ impl FrozenState {
     }
 }
 
-/// Writes of one commit.
+/// Writes of one commit; keys and values stand in one buffer.
 #[derive(Debug, Default)]
 pub struct StateBatch {
-    writes: Vec<(Space, Vec<u8>, Option<Vec<u8>>)>,
+    bytes: Vec<u8>,
+    writes: Vec<Write>,
+}
+
+#[derive(Debug)]
+struct Write {
+    space: Space,
+    key: Range<usize>,
+    /// None: the key goes.
+    value: Option<Range<usize>>,
 }
 
 impl StateBatch {
@@ -245,19 +256,47 @@ impl StateBatch {
         Self::default()
     }
 
+    /// Nothing yet, and room for that many writes with that many bytes together.
+    pub fn with_capacity(writes: usize, bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            writes: Vec::with_capacity(writes),
+        }
+    }
+
     /// Sets a key.
-    pub fn put(&mut self, space: Space, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
-        self.writes.push((space, key.into(), Some(value.into())));
+    pub fn put(&mut self, space: Space, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        let key = self.add(key.as_ref());
+        let value = Some(self.add(value.as_ref()));
+        self.writes.push(Write { space, key, value });
     }
 
     /// Removes a key.
-    pub fn delete(&mut self, space: Space, key: impl Into<Vec<u8>>) {
-        self.writes.push((space, key.into(), None));
+    pub fn delete(&mut self, space: Space, key: impl AsRef<[u8]>) {
+        let key = self.add(key.as_ref());
+        self.writes.push(Write {
+            space,
+            key,
+            value: None,
+        });
     }
 
     /// Adds what another one holds.
-    pub fn append(&mut self, mut other: Self) {
-        self.writes.append(&mut other.writes);
+    pub fn append(&mut self, other: Self) {
+        let by = self.bytes.len();
+        let moved = |range: Range<usize>| range.start + by..range.end + by;
+        self.bytes.extend_from_slice(&other.bytes);
+        self.writes.extend(other.writes.into_iter().map(|write| Write {
+            key: moved(write.key),
+            value: write.value.map(moved),
+            ..write
+        }));
+    }
+
+    fn add(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        start..self.bytes.len()
     }
 
     /// Whether it holds nothing.

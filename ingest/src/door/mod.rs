@@ -10,6 +10,7 @@
 //! - [`rejection`]: or it becomes a rejection
 //! - [`hash`]: when two versions are the same
 //! - [`seal`]: originals of rejected records, encrypted
+//! - [`wire`]: the event as the log holds it
 //! - [`city`]: the door of a feed of a city folder
 //!
 //! One bad row never stops the others. Where a delivery is cut does not change what its rows become. The time of receipt is
@@ -26,6 +27,7 @@ pub mod seal;
 mod sql;
 #[cfg(test)]
 mod tests;
+pub mod wire;
 mod words;
 
 use std::collections::BTreeMap;
@@ -274,8 +276,25 @@ fn text_at(column: &StringArray, row: usize) -> Option<&str> {
     if column.is_null(row) {
         return None;
     }
-    let text = column.value(row).trim();
+    let text = column.value(row);
+    let text = if is_trimmed(text) { text } else { text.trim() };
     (!text.is_empty()).then_some(text)
+}
+
+/// Whether a text surely has no blanks at its ends: both are plain ASCII or a character of three bytes behind all blanks there are.
+fn is_trimmed(text: &str) -> bool {
+    let plain = |byte: u8| (0x21..0x7f).contains(&byte);
+    let behind_blanks = |byte: u8| (0xe4..=0xef).contains(&byte);
+    let bytes = text.as_bytes();
+    let begins = bytes
+        .first()
+        .is_some_and(|first| plain(*first) || behind_blanks(*first));
+    let ends = match bytes {
+        [.., last] if plain(*last) => true,
+        [.., lead, _, _] => behind_blanks(*lead),
+        _ => false,
+    };
+    begins && ends
 }
 
 /// The code and what to tell the department, without the value.

@@ -700,3 +700,23 @@ fn sealers_can_be_shared() {
     shared::<dyn Sealer>();
     shared::<Door>();
 }
+
+#[test]
+fn what_is_called_trimmed_has_no_blanks_at_its_ends() {
+    let blanks = ('\0'..='\u{ffff}').filter(|character| character.is_whitespace());
+    for blank in blanks.chain(['\u{7f}', 'é', '\u{feff}']) {
+        for text in [
+            format!("{blank}"),
+            format!("{blank}a"),
+            format!("a{blank}"),
+            format!("市{blank}"),
+            format!("{blank}市"),
+        ] {
+            assert!(!super::is_trimmed(&text) || text.trim() == text, "{text:?}");
+        }
+    }
+    for text in ["a", "ab", "市", "a市", "市a", "市民"] {
+        assert!(super::is_trimmed(text), "{text}");
+    }
+    assert!(!super::is_trimmed(""));
+}

@@ -1,6 +1,9 @@
 //! The states an epoch touches: read from the store once, changed in memory, written sorted in the epoch's one commit.
 
 use std::collections::HashMap;
+use std::ops::Range;
+
+use prost::Message;
 
 use super::case::RecordState;
 use super::error::FoldError;
@@ -10,6 +13,16 @@ use super::withdrawal::Group;
 pub trait StateView {
     /// The committed bytes of a key.
     fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, FoldError>;
+
+    /// The same for a key whose [`key_hash`] is known.
+    fn get_hashed(&mut self, key: &[u8], _hash: u64) -> Result<Option<Vec<u8>>, FoldError> {
+        self.get(key)
+    }
+}
+
+/// The hash that filters and caches of keys use.
+pub fn key_hash(key: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(key)
 }
 
 /// A state held in the cache, until [`StateCache::take_changes`].
@@ -20,8 +33,75 @@ pub struct RecordSlot(usize);
 #[derive(Debug, Clone, Copy)]
 pub struct GroupSlot(usize);
 
-/// Key and new bytes; none where the key goes.
-pub type Change = (Box<[u8]>, Option<Vec<u8>>);
+/// What an epoch changes in the store; keys and new bytes stand in one buffer.
+#[derive(Debug, Default)]
+pub struct Changes {
+    bytes: Vec<u8>,
+    changes: Vec<ChangeAt>,
+}
+
+#[derive(Debug)]
+struct ChangeAt {
+    key: Range<usize>,
+    value: Option<Range<usize>>,
+    hash: u64,
+}
+
+/// A key with new bytes, or none where it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change<'a> {
+    /// The key.
+    pub key: &'a [u8],
+    /// Its new bytes.
+    pub value: Option<&'a [u8]>,
+    /// The key's [`key_hash`].
+    pub hash: u64,
+}
+
+impl Changes {
+    /// Adds a change; `write` appends the new bytes, if there are any.
+    pub fn push(&mut self, key: &[u8], hash: u64, write: Option<impl FnOnce(&mut Vec<u8>)>) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        let key = start..self.bytes.len();
+        let value = write.map(|write| {
+            write(&mut self.bytes);
+            key.end..self.bytes.len()
+        });
+        self.changes.push(ChangeAt { key, value, hash });
+    }
+
+    /// Number of keys.
+    pub fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Bytes of keys and values.
+    pub fn size_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Puts them in the order of their keys.
+    fn sort(&mut self) {
+        let bytes = &self.bytes;
+        self.changes
+            .sort_by(|left, right| bytes[left.key.clone()].cmp(&bytes[right.key.clone()]));
+    }
+
+    /// All of them, in the order of their keys.
+    pub fn iter(&self) -> impl Iterator<Item = Change<'_>> {
+        self.changes.iter().map(|change| Change {
+            key: &self.bytes[change.key.clone()],
+            value: change.value.clone().map(|value| &self.bytes[value]),
+            hash: change.hash,
+        })
+    }
+}
 
 /// States of records and groups over a [`StateView`].
 #[derive(Debug)]
@@ -78,11 +158,11 @@ impl<V: StateView> StateCache<V> {
     }
 
     /// What changed, sorted by key; the cache is empty afterwards.
-    pub fn take_changes(&mut self) -> Vec<Change> {
-        let mut changes = Vec::with_capacity(self.records.entries.len() + self.groups.entries.len());
+    pub fn take_changes(&mut self) -> Changes {
+        let mut changes = Changes::default();
         self.records.drain(|_| false, &mut changes);
         self.groups.drain(Group::is_empty, &mut changes);
-        changes.sort_unstable_by(|left, right| left.0.cmp(&right.0));
+        changes.sort();
         changes
     }
 }
@@ -99,12 +179,18 @@ fn write_key(key: &mut Vec<u8>, kind: u8, feed: &str, name: &str) {
 struct Entry<T> {
     value: T,
     changed: bool,
+    key: Range<usize>,
+    hash: u64,
+    /// The entry before it whose key has the same hash.
+    same_hash: Option<usize>,
 }
 
 #[derive(Debug)]
 struct Held<T> {
-    slots: HashMap<Box<[u8]>, usize, ahash::RandomState>,
+    /// The newest entry of a hash.
+    slots: HashMap<u64, usize, ahash::RandomState>,
     entries: Vec<Entry<T>>,
+    keys: Vec<u8>,
 }
 
 impl<T> Default for Held<T> {
@@ -112,22 +198,38 @@ impl<T> Default for Held<T> {
         Self {
             slots: HashMap::default(),
             entries: Vec::new(),
+            keys: Vec::new(),
         }
     }
 }
 
-impl<T: prost::Message + Default> Held<T> {
+impl<T: Message + Default> Held<T> {
     fn find(&mut self, key: &[u8], view: &mut impl StateView, what: &'static str) -> Result<usize, FoldError> {
-        if let Some(&slot) = self.slots.get(key) {
-            return Ok(slot);
+        let hash = key_hash(key);
+        let newest = self.slots.get(&hash).copied();
+        let mut seen = newest;
+        while let Some(slot) = seen {
+            let entry = &self.entries[slot];
+            if &self.keys[entry.key.clone()] == key {
+                return Ok(slot);
+            }
+            seen = entry.same_hash;
         }
-        let value = match view.get(key)? {
+        let value = match view.get_hashed(key, hash)? {
             Some(bytes) => T::decode(bytes.as_slice()).map_err(|source| FoldError::State { what, source })?,
             None => T::default(),
         };
         let slot = self.entries.len();
-        self.slots.insert(key.into(), slot);
-        self.entries.push(Entry { value, changed: false });
+        self.slots.insert(hash, slot);
+        let start = self.keys.len();
+        self.keys.extend_from_slice(key);
+        self.entries.push(Entry {
+            value,
+            changed: false,
+            key: start..self.keys.len(),
+            hash,
+            same_hash: newest,
+        });
         Ok(slot)
     }
 
@@ -137,15 +239,15 @@ impl<T: prost::Message + Default> Held<T> {
         &mut entry.value
     }
 
-    fn drain(&mut self, is_gone: impl Fn(&T) -> bool, changes: &mut Vec<Change>) {
-        for (key, slot) in self.slots.drain() {
-            let entry = &self.entries[slot];
-            if entry.changed {
-                let bytes = (!is_gone(&entry.value)).then(|| entry.value.encode_to_vec());
-                changes.push((key, bytes));
-            }
+    fn drain(&mut self, is_gone: impl Fn(&T) -> bool, changes: &mut Changes) {
+        for entry in self.entries.drain(..).filter(|entry| entry.changed) {
+            let write = (!is_gone(&entry.value)).then_some(|bytes: &mut Vec<u8>| {
+                entry.value.encode(bytes).expect("a Vec grows as needed");
+            });
+            changes.push(&self.keys[entry.key], entry.hash, write);
         }
-        self.entries.clear();
+        self.slots.clear();
+        self.keys.clear();
     }
 }
 
@@ -168,11 +270,11 @@ pub(super) mod tests {
     }
 
     impl MemoryView {
-        pub(in crate::fold) fn apply(&mut self, changes: Vec<Change>) {
-            for (key, value) in changes {
+        pub(in crate::fold) fn apply(&mut self, changes: &Changes) {
+            for Change { key, value, .. } in changes.iter() {
                 match value {
-                    Some(bytes) => self.bytes.insert(key.into_vec(), bytes),
-                    None => self.bytes.remove(&*key),
+                    Some(bytes) => self.bytes.insert(key.to_vec(), bytes.to_vec()),
+                    None => self.bytes.remove(key),
                 };
             }
         }
@@ -189,9 +291,27 @@ pub(super) mod tests {
         cache.group_mut(group);
         let changes = cache.take_changes();
         assert_eq!(changes.len(), 2);
-        assert!(changes[0].1.is_none(), "the group is empty");
-        cache.view_mut().apply(changes);
+        let first = changes.iter().next().expect("there are two");
+        assert!(first.value.is_none(), "the group is empty");
+        cache.view_mut().apply(&changes);
         let slot = cache.find_record("hotline", "2").expect("memory does not fail");
         assert_eq!(cache.record(slot).versions, 1);
+    }
+
+    #[test]
+    fn keys_of_one_hash_have_states_of_their_own() {
+        let mut held = Held::<RecordState>::default();
+        let mut view = MemoryView::default();
+        let first = held.find(b"a", &mut view, "a record").expect("memory does not fail");
+        held.change(first).versions = 1;
+        // As if "b" had the hash of "a".
+        held.entries[first].hash = key_hash(b"b");
+        let entry = held.slots.remove(&key_hash(b"a")).expect("it was put there");
+        held.slots.insert(key_hash(b"b"), entry);
+        let second = held.find(b"b", &mut view, "a record").expect("memory does not fail");
+        assert_ne!(first, second);
+        assert_eq!(held.entries[second].same_hash, Some(first));
+        let again = held.find(b"b", &mut view, "a record").expect("memory does not fail");
+        assert_eq!(second, again);
     }
 }

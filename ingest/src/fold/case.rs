@@ -342,7 +342,7 @@ fn remember(known: &mut Vec<u64>, hash: u64) {
 impl Description {
     /// What the event says.
     pub fn of(event: &Event<'_>) -> Self {
-        let mut areas = Vec::new();
+        let mut areas = String::new();
         areas_json(event, &mut areas);
         Self {
             match_key: event.match_key.to_owned(),
@@ -357,13 +357,13 @@ impl Description {
             lat: event.lat,
             lng: event.lng,
             cell: event.cell,
-            areas: String::from_utf8(areas).expect("JSON of strings is UTF-8"),
+            areas,
         }
     }
 }
 
 /// Writes the areas of an event as JSON, level to code, levels sorted; nothing where there are none.
-pub fn areas_json(event: &Event<'_>, json: &mut Vec<u8>) {
+pub fn areas_json(event: &Event<'_>, json: &mut String) {
     json_object(&event.areas, json);
 }
 

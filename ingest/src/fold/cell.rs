@@ -36,11 +36,11 @@ pub struct CellDelta {
     pub severity: i64,
 }
 
-/// Sums changes of one place into one, drops what cancels out; sorted by place.
-pub fn sum(deltas: &[CellDelta]) -> Vec<v1::CellChange> {
+/// Sums changes of one place into one, drops what cancels out; sorted by place. What is left of the changes has no categories.
+pub fn sum(deltas: &mut [CellDelta]) -> Vec<v1::CellChange> {
     // Numbers are sorted, not the changes themselves, which are large.
     let mut order: Vec<(i64, i64, u32)> = (0..)
-        .zip(deltas)
+        .zip(&*deltas)
         .map(|(index, delta)| (delta.key.cell, delta.key.hour_us, index))
         .collect();
     order.sort_unstable_by(|left, right| {
@@ -50,7 +50,15 @@ pub fn sum(deltas: &[CellDelta]) -> Vec<v1::CellChange> {
             .then_with(|| key(left.2).cmp(key(right.2)))
     });
     let mut changes: Vec<v1::CellChange> = Vec::with_capacity(order.len());
-    for same in order.chunk_by(|left, right| deltas[left.2 as usize].key == deltas[right.2 as usize].key) {
+    let mut rest = order.as_slice();
+    while let Some((.., first)) = rest.first() {
+        let key = &deltas[*first as usize].key;
+        let same = rest
+            .iter()
+            .take_while(|(.., index)| deltas[*index as usize].key == *key)
+            .count();
+        let (same, others) = rest.split_at(same);
+        rest = others;
         let total =
             |of: fn(&CellDelta) -> i64| same.iter().map(|(.., index)| of(&deltas[*index as usize])).sum::<i64>();
         let (count, open, severity) = (
@@ -61,12 +69,12 @@ pub fn sum(deltas: &[CellDelta]) -> Vec<v1::CellChange> {
         if (count, open, severity) == (0, 0, 0) {
             continue;
         }
-        let key = &deltas[same[0].2 as usize].key;
+        let key = &mut deltas[*first as usize].key;
         changes.push(v1::CellChange {
             cell: key.cell,
             hour_us: key.hour_us,
             day_only: key.day_only,
-            category: key.category.clone(),
+            category: std::mem::take(&mut key.category),
             channel: key.channel,
             origin: key.origin,
             place_precision: key.place_precision,
@@ -102,7 +110,7 @@ mod tests {
 
     #[test]
     fn what_cancels_out_leaves_no_row() {
-        let changes = sum(&[delta(2, 1), delta(1, 1), delta(2, -1), delta(1, 1)]);
+        let changes = sum(&mut [delta(2, 1), delta(1, 1), delta(2, -1), delta(1, 1)]);
         assert_eq!(changes.len(), 1);
         assert_eq!(
             (changes[0].cell, changes[0].count, changes[0].open, changes[0].severity),

@@ -68,6 +68,11 @@ impl TableRows {
         self.rows == 0
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.rows
+    }
+
     /// The rows so far; afterwards there are none.
     pub(super) fn finish(&mut self) -> RecordBatch {
         self.rows = 0;
@@ -124,19 +129,27 @@ impl TableRows {
     /// A hash in hexadecimal.
     pub(super) fn hash(&mut self, words: &[u64]) {
         let mut digits = [0_u8; 32];
-        let mut length = 0;
-        for word in words {
-            for byte in word.to_be_bytes() {
-                digits[length] = HEX[usize::from(byte >> 4)];
-                digits[length + 1] = HEX[usize::from(byte & 15)];
-                length += 2;
-            }
+        for (word, digits) in words.iter().zip(digits.chunks_exact_mut(16)) {
+            digits[..8].copy_from_slice(&hexadecimal((word >> 32) as u32));
+            digits[8..].copy_from_slice(&hexadecimal(*word as u32));
         }
+        let length = words.len() * 16;
         self.text(std::str::from_utf8(&digits[..length]).expect("hexadecimal digits are UTF-8"));
     }
 }
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
+/// Eight hexadecimal digits, all at once.
+fn hexadecimal(word: u32) -> [u8; 8] {
+    // A byte per digit, the first digit in the highest byte.
+    let mut digits = u64::from(word);
+    digits = (digits | digits << 16) & 0x0000_ffff_0000_ffff;
+    digits = (digits | digits << 8) & 0x00ff_00ff_00ff_00ff;
+    digits = (digits | digits << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    // 1 where the digit is a letter.
+    let letters = ((digits + 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101;
+    let to_letter = u64::from(b'a' - b'0' - 10);
+    (digits + 0x3030_3030_3030_3030 + letters * to_letter).to_be_bytes()
+}
 
 impl Column {
     fn new(kind: ColumnType) -> Self {
@@ -179,7 +192,7 @@ pub(super) fn finish<'a>(tables: impl IntoIterator<Item = &'a mut TableRows>) ->
 }
 
 /// Writes texts as a JSON object with sorted names, the first value of a name; nothing where there are none.
-pub(super) fn json_object(pairs: &[Pair<'_>], json: &mut Vec<u8>) {
+pub(super) fn json_object(pairs: &[Pair<'_>], json: &mut String) {
     if pairs.is_empty() {
         return;
     }
@@ -189,32 +202,27 @@ pub(super) fn json_object(pairs: &[Pair<'_>], json: &mut Vec<u8>) {
         sorted.dedup_by(|next, kept| next.0 == kept.0);
         return json_object(&sorted, json);
     }
-    json.push(b'{');
+    json.push('{');
     for (index, (name, value)) in pairs.iter().enumerate() {
         if index > 0 {
-            json.push(b',');
+            json.push(',');
         }
         json_string(name, json);
-        json.push(b':');
+        json.push(':');
         json_string(value, json);
     }
-    json.push(b'}');
+    json.push('}');
 }
 
-fn json_string(text: &str, json: &mut Vec<u8>) {
+fn json_string(text: &str, json: &mut String) {
     let plain = text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\');
     if plain {
-        json.push(b'"');
-        json.extend_from_slice(text.as_bytes());
-        json.push(b'"');
+        json.push('"');
+        json.push_str(text);
+        json.push('"');
     } else {
-        serde_json::to_writer(json, text).expect("a Vec takes every text");
+        json.push_str(&serde_json::Value::from(text).to_string());
     }
-}
-
-/// JSON as text.
-pub(super) fn json_text(json: &[u8]) -> &str {
-    std::str::from_utf8(json).expect("written from texts")
 }
 
 #[cfg(test)]
@@ -222,10 +230,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn digits_are_those_of_the_number() {
+        for word in [0, 1, 0x0123_4567, 0x89ab_cdef, 0xffff_ffff, 0xa0f9_0001, 0x1000_0000] {
+            assert_eq!(hexadecimal(word), format!("{word:08x}").as_bytes());
+        }
+    }
+
+    #[test]
     fn names_are_sorted_and_quotes_escaped() {
-        let mut json = Vec::new();
+        let mut json = String::new();
         json_object(&[("b", "2"), ("a", "say \"1\""), ("b", "3")], &mut json);
-        assert_eq!(json_text(&json), r#"{"a":"say \"1\"","b":"2"}"#);
+        assert_eq!(json, r#"{"a":"say \"1\"","b":"2"}"#);
         json.clear();
         json_object(&[], &mut json);
         assert!(json.is_empty());

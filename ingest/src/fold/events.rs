@@ -6,7 +6,7 @@ use bytes::Bytes;
 use shiyu_log::{Topic, fault};
 use shiyu_schemas::v1::{self, Outcome};
 
-use super::cache::{Change, StateCache, StateView};
+use super::cache::{Changes, StateCache, StateView};
 use super::cell::{self, CellDelta};
 use super::count::{Counts, FeedCounts};
 use super::epoch::{EpochRecord, mark_late};
@@ -110,7 +110,7 @@ impl<V: StateView> EventFold<V> {
             self.rows.push_other(event.feed, other, sequence);
             sequence += 1;
         }
-        self.deltas.append(&mut effects.deltas);
+        self.deltas.extend(effects.deltas.drain(..));
         self.record.push(&mut effects, is_late);
         Ok(())
     }
@@ -121,12 +121,12 @@ impl<V: StateView> EventFold<V> {
     }
 
     /// Ends the epoch: what goes to the state store, and what it did. The rows wait in [`Self::rows_mut`].
-    pub fn end(&mut self, incarnation: u64, epoch: u64) -> (Vec<Change>, EpochRecord) {
+    pub fn end(&mut self, incarnation: u64, epoch: u64) -> (Changes, EpochRecord) {
         let cells = v1::CellChanges {
             partition: self.partition,
             incarnation,
             epoch,
-            changes: cell::sum(&self.deltas),
+            changes: cell::sum(&mut self.deltas),
             watermark_us: self.watermark_us,
             // Who owns the partition when this is appended is set then.
             ..v1::CellChanges::default()

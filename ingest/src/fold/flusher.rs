@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
-use shiyu_log::table::{EpochMark, EpochRows, FrozenTables, MergeStop, Merged, Snapshot, TableWriter};
+use shiyu_log::table::{EpochMark, EpochRows, FrozenTables, MergeStop, Merged, Snapshot, TableWriter, TakeOver};
 use shiyu_log::{LogError, Topic, fault};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -32,8 +32,8 @@ pub enum Handed {
     Flush(oneshot::Sender<Snapshot>),
     /// Commit what came before, and hold everything while a backup begins.
     Freeze(Box<Freeze>),
-    /// From now on only this generation may write rows of a partition; the answer is how far each table has them.
-    TakeOver(TakeOver, oneshot::Sender<BTreeSet<u64>>),
+    /// From now on only these generations may write rows of their partitions; the answer is how far the tables have them.
+    TakeOver(Vec<TakeOver>, oneshot::Sender<Vec<BTreeSet<u64>>>),
 }
 
 /// Asks for the tables as they are.
@@ -45,19 +45,6 @@ pub struct Freeze {
     pub frozen: oneshot::Sender<Result<FrozenTables, LogError>>,
     /// Until this is closed no table is committed and no outbox trimmed.
     pub released: oneshot::Receiver<()>,
-}
-
-/// A partition that changes its owner.
-#[derive(Debug, Clone)]
-pub struct TakeOver {
-    /// Name of the partition's state, e.g. `events-0`.
-    pub partition: String,
-    /// Life of the fold.
-    pub incarnation: u64,
-    /// Generation of the new owner.
-    pub generation: u64,
-    /// Tables its fold writes.
-    pub tables: &'static [&'static str],
 }
 
 /// Tables that the fold of a topic writes.
@@ -201,11 +188,11 @@ impl Flusher {
                         let _closed = released.await;
                     }
                 }
-                Some(Handed::TakeOver(takeover, answer)) => {
+                Some(Handed::TakeOver(takeovers, answer)) => {
                     // What waits may be of the owner before, in this process: it goes first.
                     self.commit().await?;
                     // Whoever asked may have gone: the tables know the owner all the same.
-                    drop(answer.send(self.take_over(takeover).await?));
+                    drop(answer.send(self.take_over(takeovers).await?));
                 }
                 None => {
                     self.commit().await?;
@@ -215,19 +202,10 @@ impl Flusher {
         }
     }
 
-    async fn take_over(&mut self, takeover: TakeOver) -> Result<BTreeSet<u64>, FoldError> {
-        let TakeOver {
-            partition,
-            incarnation,
-            generation,
-            tables,
-        } = takeover;
-        let applied = self
-            .tables
-            .take_over(&partition, incarnation, generation, tables)
-            .await?;
-        if partition == KEEPER {
-            self.keeper = Keeper::Owner(generation);
+    async fn take_over(&mut self, takeovers: Vec<TakeOver>) -> Result<Vec<BTreeSet<u64>>, FoldError> {
+        let applied = self.tables.take_over(&takeovers).await?;
+        if let Some(keeper) = takeovers.iter().find(|takeover| takeover.partition == KEEPER) {
+            self.keeper = Keeper::Owner(keeper.generation);
         }
         Ok(applied)
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use shiyu_log::state::{PartitionState, StateStore};
-use shiyu_log::table::{FrozenTables, Snapshot, TableWriter};
+use shiyu_log::table::{FrozenTables, Snapshot, TableWriter, TakeOver};
 use shiyu_log::{EventLog, Topic};
 use shiyu_schemas::v1;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::attempt::PoisonOptions;
 use super::count::{Counts, FeedCounts};
 use super::error::FoldError;
-use super::flusher::{Flusher, Freeze, Handed, TakeOver, WaitingSince, budget_total};
+use super::flusher::{Flusher, Freeze, Handed, WaitingSince, budget_total};
 use super::partition::{Partition, state_name};
 use super::progress::Progress;
 use super::worker::Worker;
@@ -276,13 +276,13 @@ impl FoldHandle {
             .collect()
     }
 
-    /// From now on only this generation writes the partition's rows; returns how far the tables have them.
-    pub async fn take_over(&self, takeover: TakeOver) -> Result<BTreeSet<u64>, FoldError> {
+    /// From now on only these generations write their partitions' rows; returns for each how far the tables have them.
+    pub async fn take_over(&self, takeovers: Vec<TakeOver>) -> Result<Vec<BTreeSet<u64>>, FoldError> {
         let sender = self.sender()?;
         let (answer, answered) = oneshot::channel();
         self.until_end(async {
             sender
-                .send(Handed::TakeOver(takeover, answer))
+                .send(Handed::TakeOver(takeovers, answer))
                 .await
                 .map_err(|_closed| FoldError::Stopped)?;
             answered.await.map_err(|_closed| FoldError::Stopped)

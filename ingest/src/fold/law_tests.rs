@@ -87,7 +87,7 @@ fn fold(events: &[v1::Event], epoch_records: usize) -> Folded {
             waiting += effects.waiting;
         }
         let changes = cache.take_changes();
-        cache.view_mut().apply(changes);
+        cache.view_mut().apply(&changes);
     }
     let states = cache.view_mut().bytes.iter().map(|(key, bytes)| {
         let bytes = if key[0] == b'r' {
@@ -106,7 +106,7 @@ fn fold(events: &[v1::Event], epoch_records: usize) -> Folded {
     });
     Folded {
         states: states.collect(),
-        cells: cell::sum(&deltas),
+        cells: cell::sum(&mut deltas),
         matched,
         waiting,
     }
@@ -126,8 +126,8 @@ proptest! {
     #[test]
     fn the_sum_of_changes_is_the_recount_of_the_cases((events, _) in two_orders()) {
         let folded = fold(&events, 5);
-        let recount: Vec<CellDelta> = records(&folded).filter_map(|record| record.delta(1)).collect();
-        prop_assert_eq!(&folded.cells, &cell::sum(&recount));
+        let mut recount: Vec<CellDelta> = records(&folded).filter_map(|record| record.delta(1)).collect();
+        prop_assert_eq!(&folded.cells, &cell::sum(&mut recount));
         let corrections = |paired| {
             records(&folded).filter(|record| record.standing().is_correction() && record.paired == paired).count() as i64
         };

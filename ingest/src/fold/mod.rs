@@ -9,6 +9,7 @@
 //! - [`step`]: the pure step, one event at a time
 //! - [`count`]: durable totals per feed
 //! - `columns`: rows of one table in the making
+//! - `own_cases`: changes of the events' own cases, which share columns with the events
 //! - [`rows`]: what the step did, as Arrow rows of the stored tables
 //! - [`epoch`]: what one epoch did, small enough to lie in the outbox until the tables have it
 //! - [`attempt`]: a record that kills the process is left out after three tries
@@ -35,6 +36,7 @@ pub mod event;
 pub mod events;
 pub mod flusher;
 pub mod handle;
+mod own_cases;
 pub mod partition;
 pub mod progress;
 pub mod rejections;

@@ -14,7 +14,7 @@ use shiyu_log::{EventLog, LogError, Topic, fault};
 use shiyu_schemas::v1;
 
 use super::attempt::{self, Attempts, PoisonOptions};
-use super::cache::{Change, StateView};
+use super::cache::{Change, Changes, StateView, key_hash};
 use super::count::FeedCounts;
 use super::epoch::{EpochRecord, replay_scores};
 use super::error::FoldError;
@@ -338,14 +338,10 @@ impl Partition {
         }
         self.head.sequence += record.case_changes();
 
-        let mut states = StateBatch::new();
-        let mut fresh = Vec::with_capacity(changes.len());
-        for (key, value) in changes {
+        let mut states = StateBatch::with_capacity(changes.len(), changes.size_bytes());
+        for Change { key, value, .. } in changes.iter() {
             match value {
-                Some(value) => {
-                    fresh.push(hash(&key));
-                    states.put(Space::Records, key, value);
-                }
+                Some(value) => states.put(Space::Records, key, value),
                 None => states.delete(Space::Records, key),
             }
         }
@@ -356,7 +352,7 @@ impl Partition {
         outbox.put(Space::Outbox, number.to_be_bytes(), record.to_blob()?);
         self.commit(states, place, outbox)?;
         if let Some(view) = self.view_mut() {
-            view.learn(&fresh)?;
+            view.learn(&changes)?;
         }
 
         let cells_appended = number <= self.head.cells_epoch;
@@ -380,7 +376,7 @@ impl Partition {
         fault::pass("fold.committed")
     }
 
-    fn apply(&mut self, values: &[Bytes], epoch: u64, careful: bool) -> Result<(Vec<Change>, EpochRecord), FoldError> {
+    fn apply(&mut self, values: &[Bytes], epoch: u64, careful: bool) -> Result<(Changes, EpochRecord), FoldError> {
         match &mut self.folding {
             Folding::Events(fold) => {
                 fold.begin(self.head.offset, self.head.sequence);
@@ -414,7 +410,7 @@ impl Partition {
                         offset,
                         source,
                     })?;
-                Ok((Vec::new(), record))
+                Ok((Changes::default(), record))
             }
         }
     }
@@ -608,8 +604,8 @@ impl FilteredView {
     }
 
     /// Keys that were just committed. Keys written again count again, so the filter is made anew now and then.
-    fn learn(&mut self, hashes: &[u64]) -> Result<(), FoldError> {
-        for &hash in hashes {
+    fn learn(&mut self, changes: &Changes) -> Result<(), FoldError> {
+        for Change { hash, .. } in changes.iter().filter(|change| change.value.is_some()) {
             if !self.filter.maybe_contains(hash) {
                 self.filter.insert(hash);
             }
@@ -623,7 +619,11 @@ impl FilteredView {
 
 impl StateView for FilteredView {
     fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, FoldError> {
-        if self.filter.maybe_contains(hash(key)) {
+        self.get_hashed(key, key_hash(key))
+    }
+
+    fn get_hashed(&mut self, key: &[u8], hash: u64) -> Result<Option<Vec<u8>>, FoldError> {
+        if self.filter.maybe_contains(hash) {
             Ok(self.state.get(Space::Records, key)?)
         } else {
             Ok(None)
@@ -634,7 +634,7 @@ impl StateView for FilteredView {
 /// A filter of all committed keys, with room for as many again and more.
 fn filter_of(state: &PartitionState) -> Result<Filter, FoldError> {
     let mut hashes = Vec::new();
-    state.for_each_key(Space::Records, |key| hashes.push(hash(key)))?;
+    state.for_each_key(Space::Records, |key| hashes.push(key_hash(key)))?;
     let mut filter = Filter::with_capacity((hashes.len() * 4).max(FILTER_KEYS_MIN));
     for hash in hashes {
         filter.insert(hash);
@@ -645,8 +645,4 @@ fn filter_of(state: &PartitionState) -> Result<Filter, FoldError> {
 /// What a record is known by; never 0.
 pub fn hash_of(value: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64(value).max(1)
-}
-
-fn hash(key: &[u8]) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(key)
 }

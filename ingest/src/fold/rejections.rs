@@ -7,7 +7,7 @@ use prost::Message;
 use shiyu_log::Topic;
 use shiyu_schemas::v1::{self, Outcome};
 
-use super::cache::{Change, StateView};
+use super::cache::{Changes, StateView, key_hash};
 use super::count::{Counts, FeedCounts};
 use super::epoch::EpochRecord;
 use super::error::FoldError;
@@ -85,12 +85,12 @@ impl<V: StateView> RejectionFold<V> {
     }
 
     /// Ends the epoch: what goes to the state store, and what it did. The rows wait in [`Self::rows_mut`].
-    pub fn end(&mut self) -> (Vec<Change>, EpochRecord) {
-        let fresh = std::mem::take(&mut self.fresh);
-        (
-            fresh.into_iter().map(|key| (key, Some(vec![1]))).collect(),
-            std::mem::take(&mut self.record),
-        )
+    pub fn end(&mut self) -> (Changes, EpochRecord) {
+        let mut changes = Changes::default();
+        for key in std::mem::take(&mut self.fresh) {
+            changes.push(&key, key_hash(&key), Some(|bytes: &mut Vec<u8>| bytes.push(1)));
+        }
+        (changes, std::mem::take(&mut self.record))
     }
 }
 
@@ -118,7 +118,7 @@ mod tests {
         fold.apply(&refused(1), &mut counts).unwrap();
         fold.apply(&refused(1), &mut counts).unwrap();
         let (changes, _) = fold.end();
-        fold.view_mut().apply(changes);
+        fold.view_mut().apply(&changes);
         fold.begin(2);
         fold.apply(&refused(1), &mut counts).unwrap();
         fold.apply(&refused(2), &mut counts).unwrap();

@@ -5,9 +5,10 @@ use shiyu_schemas::code::Code;
 use shiyu_schemas::table::{CASE_CHANGES, CELL_CHANGES, EVENTS, REJECTIONS, SCORES};
 use shiyu_schemas::v1::{self, Outcome};
 
-use super::case::{Description, RecordState, Standing, areas_json};
-use super::columns::{TableRows, finish, json_object, json_text};
+use super::case::{Description, RecordState, areas_json};
+use super::columns::{TableRows, finish, json_object};
 use super::event::Event;
+use super::own_cases::{OwnCases, kind_word};
 use super::step::{OtherChange, OwnChange};
 
 /// Rows of the tables that events fold into.
@@ -15,10 +16,12 @@ use super::step::{OtherChange, OwnChange};
 pub struct EventRows {
     partition: i32,
     events: TableRows,
-    cases: TableRows,
+    /// Changes of the events' own cases.
+    own: OwnCases,
+    /// Changes of other cases.
+    others: TableRows,
     cells: TableRows,
-    areas: Vec<u8>,
-    json: Vec<u8>,
+    json: String,
 }
 
 impl EventRows {
@@ -27,10 +30,10 @@ impl EventRows {
         Self {
             partition: partition as i32,
             events: TableRows::new(&EVENTS),
-            cases: TableRows::new(&CASE_CHANGES),
+            own: OwnCases::new(partition as i32),
+            others: TableRows::new(&CASE_CHANGES),
             cells: TableRows::new(&CELL_CHANGES),
-            areas: Vec::new(),
-            json: Vec::new(),
+            json: String::new(),
         }
     }
 
@@ -39,12 +42,10 @@ impl EventRows {
         if !matches!(outcome, Outcome::Accepted | Outcome::Stale) {
             return;
         }
-        self.areas.clear();
-        areas_json(event, &mut self.areas);
-        self.push_event(event, outcome);
         if let Some(change) = own {
-            self.push_own(event, change, sequence);
+            self.own.push(event, self.events.len(), change, sequence);
         }
+        self.push_event(event, outcome);
     }
 
     fn push_event(&mut self, event: &Event<'_>, outcome: Outcome) {
@@ -82,54 +83,29 @@ impl EventRows {
         rows.text_or_null(event.source_y);
         rows.text_or_null(event.source_datum);
         rows.text_or_null(event.address);
-        rows.text_or_null(json_text(&self.areas));
+        self.json.clear();
+        areas_json(event, &mut self.json);
+        rows.text_or_null(&self.json);
         self.json.clear();
         json_object(&event.attributes, &mut self.json);
-        rows.text_or_null(json_text(&self.json));
+        rows.text_or_null(&self.json);
         self.json.clear();
         for flag in &event.flags {
             if !self.json.is_empty() {
-                self.json.push(b',');
+                self.json.push(',');
             }
-            self.json.extend_from_slice(flag.as_bytes());
+            self.json.push_str(flag);
         }
-        rows.text_or_null(json_text(&self.json));
+        rows.text_or_null(&self.json);
         rows.text(event.source);
         rows.big(event.source_row as i64);
         rows.hash(&[event.revision]);
         rows.end_row();
     }
 
-    fn push_own(&mut self, event: &Event<'_>, change: OwnChange, sequence: u64) {
-        let case = CaseRow {
-            record_id: event.record_id,
-            standing: Standing::of(event, change.paired),
-            channel: event.channel(),
-            origin: event.origin(),
-            category: event.category,
-            severity: event.severity,
-            holder: event.holder,
-            occurred_at_us: event.occurred_at_us,
-            time_precision: event.time_precision(),
-            local_date: event.local_date,
-            local_hour: event.local_hour,
-            reported_at_us: event.reported_at_us,
-            closed_at_us: event.closed_at_us,
-            due_at_us: event.due_at_us,
-            lat: event.lat,
-            lng: event.lng,
-            cell: event.cell,
-            place_precision: event.place_precision(),
-            areas: json_text(&self.areas),
-            versions: change.versions,
-            match_key: event.match_key,
-        };
-        case.push(&mut self.cases, event.feed, self.partition, sequence);
-    }
-
     /// The change of another case of the event's feed.
     pub fn push_other(&mut self, feed: &str, change: &OtherChange, sequence: u64) {
-        CaseRow::of(change).push(&mut self.cases, feed, self.partition, sequence);
+        push_case(&mut self.others, feed, change, self.partition, sequence);
     }
 
     /// Changes of counts.
@@ -150,103 +126,53 @@ impl EventRows {
         }
     }
 
-    /// Rows by table, where there are any; afterwards there are none.
+    /// Rows by table, where there are any; afterwards there are none. A table may come twice.
     pub fn finish(&mut self) -> Vec<(&'static str, RecordBatch)> {
-        finish([&mut self.events, &mut self.cases, &mut self.cells])
-    }
-}
-
-/// A row of `case_changes`, from an event or from a remembered state.
-struct CaseRow<'a> {
-    record_id: &'a str,
-    standing: Standing,
-    channel: v1::Channel,
-    origin: v1::Origin,
-    category: &'a str,
-    severity: u32,
-    holder: &'a str,
-    occurred_at_us: i64,
-    time_precision: v1::TimePrecision,
-    local_date: i32,
-    local_hour: i32,
-    reported_at_us: Option<i64>,
-    closed_at_us: Option<i64>,
-    due_at_us: Option<i64>,
-    lat: Option<f64>,
-    lng: Option<f64>,
-    cell: i64,
-    place_precision: v1::PlacePrecision,
-    areas: &'a str,
-    versions: u32,
-    match_key: &'a str,
-}
-
-impl<'a> CaseRow<'a> {
-    fn of(change: &'a OtherChange) -> Self {
-        let state: &RecordState = &change.state;
-        let description: &Description = state
-            .description
-            .as_deref()
-            .expect("only records with a match key, which are described, change by others");
-        Self {
-            record_id: &change.record_id,
-            standing: state.standing(),
-            channel: state.channel(),
-            origin: state.origin(),
-            category: &state.category,
-            severity: state.severity,
-            holder: &description.holder,
-            occurred_at_us: description.occurred_at_us,
-            time_precision: description.time_precision(),
-            local_date: description.local_date,
-            local_hour: description.local_hour,
-            reported_at_us: description.reported_at_us,
-            closed_at_us: description.closed_at_us,
-            due_at_us: description.due_at_us,
-            lat: description.lat,
-            lng: description.lng,
-            cell: description.cell,
-            place_precision: state.place_precision(),
-            areas: &description.areas,
-            versions: state.versions,
-            match_key: &description.match_key,
+        let mut tables = finish([&mut self.events]);
+        if let Some((_, events)) = tables.first() {
+            tables.extend(self.own.finish(events));
         }
+        tables.extend(finish([&mut self.others, &mut self.cells]));
+        tables
     }
+}
 
-    fn push(&self, rows: &mut TableRows, feed: &str, partition: i32, sequence: u64) {
-        rows.text(feed);
-        rows.text(self.record_id);
-        rows.int(partition);
-        rows.big(sequence as i64);
-        rows.text(if self.standing.is_correction() {
-            "withdrawal"
-        } else {
-            "case"
-        });
-        rows.text(self.standing.word());
-        rows.boolean(self.standing.is_open());
-        rows.boolean(self.standing.is_counted());
-        rows.text(self.channel.word());
-        rows.text(self.origin.word());
-        rows.text(self.category);
-        rows.int(self.severity as i32);
-        rows.text_or_null(self.holder);
-        rows.time(self.occurred_at_us);
-        rows.text(self.time_precision.word());
-        rows.date(self.local_date);
-        rows.int_option((self.local_hour >= 0).then_some(self.local_hour));
-        rows.time_option(self.reported_at_us);
-        rows.time_option(self.closed_at_us);
-        rows.time_option(self.due_at_us);
-        rows.double_option(self.lat);
-        rows.double_option(self.lng);
-        rows.big_option((self.cell != 0).then_some(self.cell));
-        rows.text(self.place_precision.word());
-        rows.text_or_null(self.areas);
-        rows.int(self.versions as i32);
-        rows.text_or_null(self.match_key);
-        rows.end_row();
-    }
+/// A row of `case_changes` from a remembered state.
+fn push_case(rows: &mut TableRows, feed: &str, change: &OtherChange, partition: i32, sequence: u64) {
+    let state: &RecordState = &change.state;
+    let description: &Description = state
+        .description
+        .as_deref()
+        .expect("only records with a match key, which are described, change by others");
+    let standing = state.standing();
+    rows.text(feed);
+    rows.text(&change.record_id);
+    rows.int(partition);
+    rows.big(sequence as i64);
+    rows.text(kind_word(standing));
+    rows.text(standing.word());
+    rows.boolean(standing.is_open());
+    rows.boolean(standing.is_counted());
+    rows.text(state.channel().word());
+    rows.text(state.origin().word());
+    rows.text(&state.category);
+    rows.int(state.severity as i32);
+    rows.text_or_null(&description.holder);
+    rows.time(description.occurred_at_us);
+    rows.text(description.time_precision().word());
+    rows.date(description.local_date);
+    rows.int_option((description.local_hour >= 0).then_some(description.local_hour));
+    rows.time_option(description.reported_at_us);
+    rows.time_option(description.closed_at_us);
+    rows.time_option(description.due_at_us);
+    rows.double_option(description.lat);
+    rows.double_option(description.lng);
+    rows.big_option((description.cell != 0).then_some(description.cell));
+    rows.text(state.place_precision().word());
+    rows.text_or_null(&description.areas);
+    rows.int(state.versions as i32);
+    rows.text_or_null(&description.match_key);
+    rows.end_row();
 }
 
 /// Rows of the table of rejections. The sealed originals stay in the log.
@@ -389,5 +315,61 @@ mod tests {
             3
         );
         assert!(rows.finish().is_empty(), "finished rows are gone");
+    }
+
+    #[test]
+    fn a_case_has_what_its_event_has_also_between_events_that_change_none() {
+        let mut rows = EventRows::new(3);
+        for (number, outcome) in [
+            (1, Outcome::Stale),
+            (2, Outcome::Accepted),
+            (3, Outcome::Stale),
+            (4, Outcome::Accepted),
+        ] {
+            let event = v1::Event {
+                record_id: number.to_string(),
+                holder: if number == 2 { "unit" } else { "" }.to_owned(),
+                match_key: if number == 4 { "key" } else { "" }.to_owned(),
+                kind: v1::EventKind::Upsert.into(),
+                ..v1::Event::default()
+            };
+            let own = (outcome == Outcome::Accepted).then_some(OwnChange {
+                versions: number,
+                paired: number == 4,
+            });
+            rows.push(&Event::of(&event), outcome, own, u64::from(number) * 10);
+        }
+        let other = RecordState {
+            description: Some(Box::default()),
+            ..RecordState::default()
+        };
+        let change = OtherChange {
+            record_id: "5".to_owned(),
+            state: other,
+        };
+        rows.push_other("hotline", &change, 50);
+        let tables = rows.finish();
+        let cases: Vec<&RecordBatch> = tables[1..].iter().map(|(_, rows)| rows).collect();
+        assert_eq!(tables[1].0, "case_changes");
+        assert_eq!((cases[0].num_rows(), cases[1].num_rows()), (2, 1));
+        assert_eq!(cases[0].schema(), cases[1].schema());
+        let text = |name, row| {
+            let column = cases[0].column(CASE_CHANGES.index(name)).as_string::<i32>();
+            (!column.is_null(row)).then(|| column.value(row).to_owned())
+        };
+        assert_eq!(
+            (text("record_id", 0), text("record_id", 1)),
+            (Some("2".to_owned()), Some("4".to_owned()))
+        );
+        assert_eq!((text("holder", 0), text("holder", 1)), (Some("unit".to_owned()), None));
+        assert_eq!(
+            (text("match_key", 0), text("match_key", 1)),
+            (None, Some("key".to_owned()))
+        );
+        assert_eq!(text("state", 1).as_deref(), Some("withdrawn"));
+        let sequences = cases[0]
+            .column(CASE_CHANGES.index("sequence"))
+            .as_primitive::<arrow::datatypes::Int64Type>();
+        assert_eq!(sequences.values(), &[20, 40]);
     }
 }

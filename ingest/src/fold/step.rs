@@ -18,6 +18,7 @@ use std::cmp::Ordering;
 
 use shiyu_log::fault;
 use shiyu_schemas::v1::Outcome;
+use smallvec::SmallVec;
 
 use super::cache::{RecordSlot, StateCache, StateView};
 use super::case::{RecordState, version_hash};
@@ -35,8 +36,8 @@ pub struct Effects {
     pub own: Option<OwnChange>,
     /// Cases that found or lost a partner because of it.
     pub others: Vec<OtherChange>,
-    /// What to add to the counts; not yet summed.
-    pub deltas: Vec<CellDelta>,
+    /// What to add to the counts; not yet summed. Mostly one, without memory of its own.
+    pub deltas: SmallVec<[CellDelta; 1]>,
     /// Change of the number of correction rows that have found their record.
     pub matched: i64,
     /// Change of the number of correction rows that wait for theirs.
@@ -69,7 +70,7 @@ impl Effects {
             outcome,
             own: None,
             others: Vec::new(),
-            deltas: Vec::new(),
+            deltas: SmallVec::new(),
             matched: 0,
             waiting: 0,
         }

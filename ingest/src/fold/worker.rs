@@ -113,11 +113,11 @@ impl Worker {
 
     /// The effects of a committed epoch, in the order that makes them repeatable.
     async fn deliver(&self, partition: &mut Partition, mut epoch: Epoch) -> Result<(), FoldError> {
-        if let Some(cells) = &epoch.record.cells {
-            if !epoch.cells_appended {
-                let offset = self.append_cells(cells, partition.generation()).await?;
-                partition.note_cells_appended(epoch.number, offset);
-            }
+        if let Some(cells) = &epoch.record.cells
+            && !epoch.cells_appended
+        {
+            let offset = self.append_cells(cells, partition.generation()).await?;
+            partition.note_cells_appended(epoch.number, offset);
         }
         let units = budget_units(&epoch.tables, self.options.unflushed_bytes_max);
         let permit = self
@@ -217,6 +217,14 @@ impl Worker {
         metrics::counter!("shiyu_fold_received_records", &labels).increment(epoch.record.outcomes.len() as u64);
         metrics::gauge!("shiyu_fold_lag_records", &labels).set(end.saturating_sub(epoch.record.next_offset()) as f64);
         metrics::histogram!("shiyu_fold_epoch_seconds", &labels).record(elapsed.as_secs_f64());
+        if let Some(cells) = epoch
+            .record
+            .cells
+            .as_ref()
+            .filter(|cells| cells.watermark_us != i64::MIN)
+        {
+            metrics::gauge!("shiyu_fold_watermark_seconds", &labels).set(cells.watermark_us as f64 / 1e6);
+        }
         for (feed, counts) in &epoch.counts.feeds {
             let outcomes = [
                 ("accepted", counts.accepted),

@@ -15,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::positions::Positions;
 use super::{Clock, FeedBalance, HubError};
+use crate::door::wire::write_event;
 use crate::door::{Door, DoorOutput};
 use crate::fold::{FoldError, FoldHandle};
 
@@ -22,6 +23,8 @@ use crate::fold::{FoldError, FoldHandle};
 pub const BATCH_ROWS: usize = 16_384;
 /// Deliveries that may wait between two stages.
 const QUEUE: usize = 2;
+/// Appends of events that may wait to be settled: so few that the fold finds what it reads in the log's memory.
+const UNSETTLED: usize = 6;
 /// Deliveries that pass the door at once, at most: one per core up to this.
 const DOORS_MAX: usize = 8;
 
@@ -79,7 +82,7 @@ impl Pipeline<'_> {
     ) -> Result<FeedBalance, HubError> {
         let (read_sender, read_receiver) = mpsc::channel(QUEUE);
         let (door_sender, mut door_receiver) = mpsc::channel(QUEUE);
-        let (range_sender, range_receiver) = mpsc::channel(64);
+        let (range_sender, range_receiver) = mpsc::channel(UNSETTLED);
         let reading = tokio::spawn(read_all(reader, read_sender));
         let entrance = Entrance {
             door: self.door.clone(),
@@ -297,7 +300,7 @@ impl Entrance {
             key.clear();
             log_key(event, &mut key);
             let partition = partition_of(&key, self.partitions);
-            events[partition as usize].push_message(&key, event);
+            events[partition as usize].push(&key, |bytes| write_event(event, bytes));
             note(event, partition);
         });
         let mut rejections = Records::new();

@@ -227,6 +227,7 @@ pub(crate) mod tests {
             epoch,
             changes,
             watermark_us,
+            ..v1::CellChanges::default()
         }
     }
 

@@ -24,7 +24,7 @@ use crate::LogError;
 use crate::event_log::Topic;
 
 /// How long the group waits for a process to let go of its partitions before it is taken for dead.
-const LET_GO_MAX: Duration = Duration::from_secs(120);
+const LET_GO_MAX: Duration = Duration::from_mins(2);
 const POLL: Duration = Duration::from_millis(100);
 /// Changes that may wait; one at a time is under way.
 const QUEUE: usize = 4;
@@ -69,7 +69,8 @@ impl GroupMember {
         config
             .set("group.id", &group)
             .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("session.timeout.ms", "10000")
+            // Longer than a short outage of the brokers, else every partition would change its owner because of it.
+            .set("session.timeout.ms", "15000")
             .set("heartbeat.interval.ms", "1000")
             .set("max.poll.interval.ms", "300000")
             .set("enable.partition.eof", "false");

@@ -74,15 +74,16 @@ impl Inner {
         .map_err(|_ended| LogError::Closed)?;
         match answer {
             Ok(answer) => Ok(answer),
-            Err(error) => match error.rdkafka_error_code() {
-                Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::Authentication) => {
+            Err(error) => {
+                if let Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::Authentication) =
+                    error.rdkafka_error_code()
+                {
                     Err(kafka_error("ask for offsets of", &lane.name)(error))
-                }
-                _ => {
+                } else {
                     tracing::warn!(%error, topic = lane.name, "brokers do not tell offsets; asking again");
                     Ok(Answer::None)
                 }
-            },
+            }
         }
     }
 }

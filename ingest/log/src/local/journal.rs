@@ -7,10 +7,11 @@
 //!   and a first segment that is missing is seen.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::frame::Frame;
 use super::segment::{FramePlace, Segment, base_offset_of};
+use super::tail::Tail;
 use crate::error::is_no_space;
 use crate::event_log::{Appended, ReadBatch};
 use crate::vfs::{Vfs, VfsFile};
@@ -26,6 +27,7 @@ type Segments = Arc<RwLock<Vec<Segment>>>;
 #[derive(Debug)]
 pub struct Journal {
     segments: Segments,
+    tail: Arc<Mutex<Tail>>,
     /// The last segment's file.
     file: Box<dyn VfsFile>,
     vfs: Arc<dyn Vfs>,
@@ -74,6 +76,7 @@ impl Journal {
         file.sync().map_err(|source| LogError::io("sync", last, source))?;
         Ok(Self {
             segments: Arc::new(RwLock::new(segments)),
+            tail: Arc::default(),
             file,
             vfs,
             folder: folder.to_owned(),
@@ -94,7 +97,10 @@ impl Journal {
 
     /// What readers read from.
     pub fn shared(&self) -> SharedSegments {
-        SharedSegments(self.segments.clone())
+        SharedSegments {
+            segments: self.segments.clone(),
+            tail: self.tail.clone(),
+        }
     }
 
     /// Writes and syncs frames; returns where each stands. Readers go on meanwhile: they see only what is synced.
@@ -142,6 +148,11 @@ impl Journal {
             return Err(self.take_back(&path, length, source));
         }
         self.sync().map_err(|source| LogError::io("sync", &path, source))?;
+        let mut tail = locked(&self.tail);
+        for (frame, appended) in frames.iter().zip(&appended) {
+            tail.push(appended.first_offset, frame.records(), frame.raw().clone());
+        }
+        drop(tail);
         let mut segments = write(&self.segments);
         let last = segments.last_mut().expect("a partition has at least one segment");
         last.frames.extend(places);
@@ -258,12 +269,15 @@ fn segment_files(vfs: &dyn Vfs, folder: &Path, start: u64) -> Result<Vec<PathBuf
 
 /// The segments of a partition as readers see them; cheap to clone.
 #[derive(Debug, Clone)]
-pub struct SharedSegments(Segments);
+pub struct SharedSegments {
+    segments: Segments,
+    tail: Arc<Mutex<Tail>>,
+}
 
 impl SharedSegments {
     /// Files and their bytes that are durable now, oldest first.
     pub fn files(&self) -> Vec<(PathBuf, u64)> {
-        let segments = read(&self.0);
+        let segments = read(&self.segments);
         segments
             .iter()
             .map(|segment| (segment.path.clone(), segment.length))
@@ -272,14 +286,18 @@ impl SharedSegments {
 
     /// `[start, end)` of what is durable.
     pub fn range(&self) -> (u64, u64) {
-        let segments = read(&self.0);
+        let segments = read(&self.segments);
         (segments[0].base_offset, segments[segments.len() - 1].next_offset)
     }
 
     /// Reads off the async threads; see [`crate::EventLog::read`]. Where `offset` was trimmed, the first batch starts behind it.
     pub fn read(&self, offset: u64, max_bytes: usize) -> Result<Vec<ReadBatch>, LogError> {
+        let kept = locked(&self.tail).read(offset, max_bytes);
+        if let Some(kept) = kept {
+            return Ok(kept);
+        }
         let frames = {
-            let segments = read(&self.0);
+            let segments = read(&self.segments);
             let index = segments
                 .partition_point(|segment| segment.base_offset <= offset)
                 .saturating_sub(1);
@@ -287,6 +305,10 @@ impl SharedSegments {
         };
         frames.read(offset, max_bytes)
     }
+}
+
+fn locked(tail: &Mutex<Tail>) -> MutexGuard<'_, Tail> {
+    tail.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {

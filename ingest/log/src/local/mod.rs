@@ -2,6 +2,7 @@
 //!
 //! - [`frame`]: one append as bytes
 //! - [`segment`]: one file of frames, its recovery
+//! - `tail`: the newest frames, in memory
 //! - [`journal`]: the files of one partition, written, synced, trimmed
 //! - [`partition`]: one partition: its journal, its writer thread with group commit
 
@@ -9,6 +10,7 @@ pub mod frame;
 pub mod journal;
 pub mod partition;
 pub mod segment;
+mod tail;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -199,10 +199,7 @@ impl SegmentFrames {
             }
             let mut batch = self.batch_at(frame)?;
             bytes += batch.values.iter().map(bytes::Bytes::len).sum::<usize>();
-            if batch.first_offset < offset {
-                batch.values.drain(..(offset - batch.first_offset) as usize);
-                batch.first_offset = offset;
-            }
+            batch.skip_to(offset);
             batches.push(batch);
         }
         Ok(batches)

@@ -74,9 +74,9 @@ pub fn encode(shape: &TableShape, batches: &[RecordBatch]) -> Result<Vec<TableFi
 
 /// A key per row, sorted where the table has an order; NULL stands first.
 fn keys_of(shape: &TableShape, batches: &[RecordBatch]) -> Result<Vec<RowKey>, ArrowError> {
-    // One BIGINT is compared as itself, which is much faster; other orders as rows of bytes.
-    let single = match shape.sort_by {
-        [column] if shape.columns[shape.index(column)].kind == ColumnType::BigInt => Some(shape.index(column)),
+    // A BIGINT that comes first is compared as itself, which is much faster; the rest of an order as rows of bytes.
+    let first = match shape.sort_by {
+        [column, ..] if shape.columns[shape.index(column)].kind == ColumnType::BigInt => Some(shape.index(column)),
         _ => None,
     };
     let mut keys = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
@@ -84,25 +84,29 @@ fn keys_of(shape: &TableShape, batches: &[RecordBatch]) -> Result<Vec<RowKey>, A
         let dates = shape
             .partition_by
             .map(|column| batch.column(shape.index(column)).as_primitive::<Date32Type>());
-        let order = single.map(|column| batch.column(column).as_primitive::<Int64Type>());
+        let order = first.map(|column| batch.column(column).as_primitive::<Int64Type>());
         for row in 0..batch.num_rows() {
             let date = dates.filter(|dates| dates.is_valid(row)).map(|dates| dates.value(row));
             let place = order.filter(|order| order.is_valid(row)).map(|order| order.value(row));
             keys.push((date, place, index, row as u32));
         }
     }
-    if single.is_some() || shape.sort_by.is_empty() {
+    let rest = &shape.sort_by[usize::from(first.is_some())..];
+    if rest.is_empty() {
         keys.sort_unstable();
         return Ok(keys);
     }
-    let converter = Converter::new(shape, shape.sort_by)?;
+    let converter = Converter::new(shape, rest)?;
     let rows: Vec<Rows> = batches
         .iter()
         .filter_map(|batch| converter.rows(batch).transpose())
         .collect::<Result<_, _>>()?;
     let row = |key: &RowKey| rows[key.2 as usize].row(key.3 as usize);
-    keys.sort_unstable_by(|left, right| {
-        (left.0, row(left), left.2, left.3).cmp(&(right.0, row(right), right.2, right.3))
+    // Rows of an epoch mostly are in order already: a sort that takes runs as they are.
+    keys.sort_by(|left, right| {
+        (left.0, left.1)
+            .cmp(&(right.0, right.1))
+            .then_with(|| (row(left), left.2, left.3).cmp(&(row(right), right.2, right.3)))
     });
     Ok(keys)
 }

@@ -22,6 +22,7 @@ pub mod store;
 pub mod upkeep;
 pub mod writer;
 
+pub use owned::TakeOver;
 pub use snapshot::Snapshot;
 pub use upkeep::{MergeJob, MergeStop, Merged, UpkeepOptions};
 pub use writer::{EpochMark, EpochRows, FrozenTables, TableWriter};

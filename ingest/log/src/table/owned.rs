@@ -30,25 +30,45 @@ const TRIES: u32 = 50;
 const LOCK_LOOKS: u32 = 500;
 const LOCK_WAIT: Duration = Duration::from_millis(20);
 
+/// A partition that changes its owner.
+#[derive(Debug, Clone)]
+pub struct TakeOver {
+    /// Name of the partition's state, e.g. `events-0`.
+    pub partition: String,
+    /// Life of the fold.
+    pub incarnation: u64,
+    /// Generation of the new owner.
+    pub generation: u64,
+    /// Tables its fold writes.
+    pub tables: &'static [&'static str],
+}
+
 impl TableWriter {
-    /// Makes `generation` the one that writes a partition's rows, in the tables it has rows for. Returns the epochs up to which tables have them, which differ where
-    /// an epoch had no rows for a table.
-    pub async fn take_over(
-        &mut self,
-        partition: &str,
-        incarnation: u64,
-        generation: u64,
-        names: &[&str],
-    ) -> Result<BTreeSet<u64>, LogError> {
+    /// Makes each generation the one that writes its partition's rows, in the tables it has rows for. Returns for each the epochs up to
+    /// which tables have them, which differ where an epoch had no rows for a table.
+    pub async fn take_over(&mut self, takeovers: &[TakeOver]) -> Result<Vec<BTreeSet<u64>>, LogError> {
         let root = self.root().to_owned();
         let _turn = turn(&root).await?;
-        let mut applied = BTreeSet::new();
+        let mut applied = vec![BTreeSet::new(); takeovers.len()];
         let (tables, store, upkeep) = self.parts();
-        for table in tables.iter_mut().filter(|table| names.contains(&table.shape.name)) {
-            let mark = BTreeMap::from([(partition.to_owned(), generation)]);
-            table.commit_owned(&[], &mark, (&root, store)).await?;
+        for table in tables {
+            let own = |takeover: &TakeOver| takeover.tables.contains(&table.shape.name);
+            let marks: BTreeMap<String, u64> = takeovers
+                .iter()
+                .filter(|takeover| own(takeover))
+                .map(|takeover| (takeover.partition.clone(), takeover.generation))
+                .collect();
+            if marks.is_empty() {
+                continue;
+            }
+            table.commit_owned(&[], &marks, (&root, store)).await?;
             table.look_after_log(upkeep).await?;
-            applied.extend(table.applied.get(&application(partition, incarnation)));
+            for (takeover, applied) in takeovers.iter().zip(&mut applied) {
+                if takeover.tables.contains(&table.shape.name) {
+                    let application = application(&takeover.partition, takeover.incarnation);
+                    applied.extend(table.applied.get(&application));
+                }
+            }
         }
         self.publish_merged(&BTreeMap::new())?;
         Ok(applied)
@@ -279,6 +299,15 @@ mod tests {
         TableWriter::open_shared(root, &[&REJECTIONS]).await.unwrap()
     }
 
+    fn takeover(partition: &str, generation: u64) -> TakeOver {
+        TakeOver {
+            partition: partition.to_owned(),
+            incarnation: 7,
+            generation,
+            tables: &["rejections"],
+        }
+    }
+
     fn own(generation: u64) -> BTreeMap<String, u64> {
         BTreeMap::from([(PARTITION.to_owned(), generation)])
     }
@@ -287,11 +316,9 @@ mod tests {
     async fn an_owner_of_before_writes_nothing_behind_the_takeover() {
         let folder = tempfile::tempdir().unwrap();
         let (mut one, mut two) = (open(folder.path()).await, open(folder.path()).await);
-        assert!(
-            one.take_over(PARTITION, 7, 1, &["rejections"])
-                .await
-                .unwrap()
-                .is_empty()
+        assert_eq!(
+            one.take_over(&[takeover(PARTITION, 1)]).await.unwrap(),
+            [BTreeSet::new()]
         );
         assert!(
             one.commit_owned(&[epoch(1, "a"), epoch(2, "b")], &own(1))
@@ -300,8 +327,8 @@ mod tests {
                 .is_empty()
         );
         assert_eq!(
-            two.take_over(PARTITION, 7, 5, &["rejections"]).await.unwrap(),
-            BTreeSet::from([2])
+            two.take_over(&[takeover(PARTITION, 5)]).await.unwrap(),
+            [BTreeSet::from([2])]
         );
         let lost = one.commit_owned(&[epoch(3, "late")], &own(1)).await.unwrap();
         assert_eq!(lost, BTreeSet::from([PARTITION.to_owned()]));
@@ -321,7 +348,7 @@ mod tests {
             let mut writer = open(folder.path()).await;
             tasks.push(tokio::spawn(async move {
                 let partition = format!("rejections-{number}");
-                writer.take_over(&partition, 7, 1, &["rejections"]).await.unwrap();
+                writer.take_over(&[takeover(&partition, 1)]).await.unwrap();
                 for at in 1..=5 {
                     let mut rows = epoch(at, "x");
                     rows.mark.partition.clone_from(&partition);

@@ -13,7 +13,9 @@ use deltalake::operations::create::CreateBuilder;
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError, ObjectStore};
 use object_store::ObjectStoreExt as _;
+use parquet::errors::ParquetError;
 use shiyu_schemas::table::{ColumnType, TableShape};
+use tokio::task::JoinHandle;
 
 use super::checkpoint;
 use super::file::{self, TableFile};
@@ -69,6 +71,15 @@ pub struct FrozenTables {
     pub snapshot: Snapshot,
     /// Files with rows, below the folder.
     pub files: Vec<PathBuf>,
+}
+
+type EncodedFiles = JoinHandle<Result<Vec<TableFile>, ParquetError>>;
+
+/// Rows of one table, on their way to files.
+struct Encoding {
+    files: EncodedFiles,
+    /// Newest epoch per application.
+    newest: BTreeMap<String, u64>,
 }
 
 /// The writer of all tables: the only one, or one of several that own different partitions (`owned`).
@@ -171,8 +182,12 @@ impl TableWriter {
 
     /// Adds the rows of many epochs, one commit per table, and publishes the snapshot. Epochs a table has are left out of it.
     pub async fn commit(&mut self, epochs: &[EpochRows]) -> Result<Snapshot, LogError> {
-        for table in &mut self.tables {
-            table.commit(epochs, self.store.as_ref(), &self.upkeep).await?;
+        // All are encoded at once, then committed one after the other.
+        let encoding: Vec<Option<Encoding>> = self.tables.iter().map(|table| table.encode(epochs)).collect();
+        for (table, encoding) in self.tables.iter_mut().zip(encoding) {
+            if let Some(encoding) = encoding {
+                table.commit(encoding, self.store.as_ref(), &self.upkeep).await?;
+            }
         }
         let mut newest: BTreeMap<String, u64> = BTreeMap::new();
         for EpochRows { mark, .. } in epochs {
@@ -249,6 +264,10 @@ fn sync_commits(folder: &Path) -> Result<(), LogError> {
         .map_err(|source| LogError::io("sync", &commits, source))
 }
 
+fn encode(shape: &'static TableShape, batches: Vec<RecordBatch>) -> EncodedFiles {
+    tokio::task::spawn_blocking(move || file::encode(shape, &batches))
+}
+
 pub(super) fn application(partition: &str, incarnation: u64) -> String {
     format!("{partition}/{incarnation:016x}")
 }
@@ -300,17 +319,25 @@ impl Table {
         })
     }
 
+    /// Begins to encode the rows that the table does not have yet; none where there are none.
+    fn encode(&self, epochs: &[EpochRows]) -> Option<Encoding> {
+        let (batches, newest) = self.fresh_rows(epochs);
+        if batches.is_empty() {
+            return None;
+        }
+        Some(Encoding {
+            files: encode(self.shape, batches),
+            newest,
+        })
+    }
+
     async fn commit(
         &mut self,
-        epochs: &[EpochRows],
+        Encoding { files, newest }: Encoding,
         store: &SyncedFileSystem,
         upkeep: &UpkeepOptions,
     ) -> Result<(), LogError> {
-        let (batches, newest) = self.fresh_rows(epochs);
-        if batches.is_empty() {
-            return Ok(());
-        }
-        let adds = self.write_files(batches, store).await?;
+        let adds = self.store_files(files, store).await?;
         self.commit_rows(adds, newest, Vec::new())
             .await
             .map_err(|error| self.not_committed(error))?;
@@ -403,7 +430,7 @@ impl Table {
     pub(super) async fn look_after_log(&mut self, upkeep: &UpkeepOptions) -> Result<(), LogError> {
         let failed = |error| table_error("make a checkpoint of", self.shape, error);
         let version = self.delta.version().unwrap_or_default();
-        if version % CHECKPOINT_COMMITS == 0 {
+        if version.is_multiple_of(CHECKPOINT_COMMITS) {
             create_checkpoint(&self.delta, None).await.map_err(failed)?;
             let log = self.delta.log_store();
             cleanup_expired_logs_for(version.saturating_sub(upkeep.log_commits), log.as_ref(), ANY_TIME, None)
@@ -418,8 +445,13 @@ impl Table {
         batches: Vec<RecordBatch>,
         store: &SyncedFileSystem,
     ) -> Result<Vec<Action>, LogError> {
+        let files = encode(self.shape, batches);
+        self.store_files(files, store).await
+    }
+
+    async fn store_files(&mut self, files: EncodedFiles, store: &SyncedFileSystem) -> Result<Vec<Action>, LogError> {
         let shape = self.shape;
-        let files = tokio::task::spawn_blocking(move || file::encode(shape, &batches))
+        let files = files
             .await
             .map_err(|_ended| LogError::Closed)?
             .map_err(|error| table_error("encode rows of", shape, error))?;

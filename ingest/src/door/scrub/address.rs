@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::charset::CharSet;
-use super::{Span, is_han, narrow};
+use super::glance::number_starts;
+use super::{Span, is_han, narrow, replace};
 
 /// Longest first.
 const SUFFIXES: &[&str] = &[
@@ -34,9 +34,13 @@ struct Item {
 ///
 /// The second value says whether something other than house numbers was taken out.
 pub fn scrub_address(address: &str) -> (Cow<'_, str>, bool) {
-    let scrubbed = super::scrub(address);
+    let mut spans = Vec::new();
+    let glance = super::find(address, &mut spans);
+    let scrubbed = replace(address, spans);
     let personal = matches!(scrubbed, Cow::Owned(_));
-    let cut = if scrubbed.is_ascii() {
+    let cut = if !glance.has_numbers {
+        None
+    } else if scrubbed.is_ascii() {
         cut_apartment(&scrubbed)
     } else {
         cut_house(&scrubbed)
@@ -104,47 +108,42 @@ pub(super) fn find_rooms(text: &str, spans: &mut Vec<Span>) {
 
 /// All numbers with a suffix; with `tail` also a bare number at the end.
 fn items(text: &str, tail: bool) -> Vec<Item> {
-    let starts = &*NUMBER_STARTS;
     let mut items: Vec<Item> = Vec::new();
-    let mut at = 0;
-    let mut previous = '\0';
-    while let Some(character) = text[at..].chars().next() {
-        let number = if starts.contains(character) {
-            number_length(&text[at..], previous)
-        } else {
-            0
-        };
+    let mut done = 0;
+    for (at, _) in number_starts(text) {
+        if at < done {
+            continue;
+        }
+        let previous = text[..at].chars().next_back().unwrap_or('\0');
+        let number = number_length(&text[at..], previous);
         if number == 0 {
-            at += character.len_utf8();
-            previous = character;
             continue;
         }
         let rest = &text[at + number..];
         let end = at + number;
+        done = end;
         if let Some(suffix) = SUFFIXES.iter().find(|suffix| rest.starts_with(**suffix))
             && !is_name(suffix, &rest[suffix.len()..])
         {
+            done = end + suffix.len();
             items.push(Item {
                 start: at,
-                end: end + suffix.len(),
+                end: done,
                 suffix,
             });
-            at = end + suffix.len();
-        } else {
-            let bare = text[at..end]
-                .chars()
-                .all(|digit| narrow(digit).is_ascii_digit() || matches!(narrow(digit), '-'));
-            let follows = is_han(previous) || items.last().is_some_and(|item| item.end == at);
-            if tail && bare && follows && rest.trim().is_empty() {
-                items.push(Item {
-                    start: at,
-                    end,
-                    suffix: "",
-                });
-            }
-            at = end;
+            continue;
         }
-        previous = text[..at].chars().next_back().unwrap_or('\0');
+        let bare = text[at..end]
+            .chars()
+            .all(|digit| narrow(digit).is_ascii_digit() || matches!(narrow(digit), '-'));
+        let follows = is_han(previous) || items.last().is_some_and(|item| item.end == at);
+        if tail && bare && follows && rest.trim().is_empty() {
+            items.push(Item {
+                start: at,
+                end,
+                suffix: "",
+            });
+        }
     }
     items
 }
@@ -162,10 +161,10 @@ fn is_name(suffix: &str, after: &str) -> bool {
 }
 
 /// What [`number_length`] can begin with.
-static NUMBER_STARTS: LazyLock<CharSet> = LazyLock::new(|| {
-    let plain = ('\0'..='\u{ffff}').filter(|character| narrow(*character).is_ascii_alphanumeric());
-    CharSet::of(plain.chain(NUMERALS.chars()).chain(LETTERS.chars()))
-});
+pub(super) fn is_number_start(character: char) -> bool {
+    narrow(character).is_ascii_alphanumeric() || NUMERALS.contains(character) || LETTERS.contains(character)
+}
+
 const NUMERALS: &str = "零〇一二三四五六七八九十百";
 const LETTERS: &str = "甲乙丙丁东西南北中";
 

@@ -6,16 +6,18 @@
 //! - [`number`]: everything made of digits, whatever their width and separators
 //! - [`word`]: what stands behind a context word, a province's character or around an `@`
 //! - [`address`]: house, unit and room numbers
-//! - [`charset`]: sets of characters, quick to ask
+//! - [`glance`]: the one look that most texts cost
 //!
 //! Not here: a model of language. Names without a context word or a title stay.
 
 pub mod address;
-mod charset;
+mod glance;
 mod number;
 mod word;
 
 use std::borrow::Cow;
+
+use glance::Glance;
 
 /// A stretch of text to replace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,18 +30,26 @@ struct Span {
 /// Scrubs free text. Borrowed where nothing was found.
 pub fn scrub(text: &str) -> Cow<'_, str> {
     let mut spans = Vec::new();
-    word::find(text, &mut spans);
-    number::find(text, &mut spans);
+    find(text, &mut spans);
     replace(text, spans)
 }
 
 /// Scrubs free text and takes the rooms out of it ("2单元501室").
 pub fn scrub_text(text: &str) -> Cow<'_, str> {
     let mut spans = Vec::new();
-    word::find(text, &mut spans);
-    number::find(text, &mut spans);
-    address::find_rooms(text, &mut spans);
+    if find(text, &mut spans).has_rooms {
+        address::find_rooms(text, &mut spans);
+    }
     replace(text, spans)
+}
+
+/// Finds all but rooms, and tells what else the text may hold.
+fn find(text: &str, spans: &mut Vec<Span>) -> Glance {
+    let glance = word::find(text, spans);
+    if glance.digits >= number::LEAST_DIGITS {
+        number::find(text, spans);
+    }
+    glance
 }
 
 /// Replaces spans by their tokens; where spans overlap the first (at a tie the longer) gives the token.

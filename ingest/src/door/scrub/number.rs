@@ -3,13 +3,12 @@
 //! A run is a sequence of groups of digits. Groups are joined by up to three separators, or by nothing where the kind of digit changes
 //! (`138零零`). Every window of groups is compared with closed lists of shapes, the longest first.
 
-use std::sync::LazyLock;
+use smallvec::SmallVec;
 
-use super::charset::CharSet;
 use super::{Span, is_han, narrow};
 
 /// Fewest digits of anything we take out.
-const LEAST_DIGITS: usize = 7;
+pub(super) const LEAST_DIGITS: usize = 7;
 /// A window has at most this many digits (0086 and an identity number is not a thing).
 const MOST_DIGITS: usize = 20;
 
@@ -32,19 +31,16 @@ struct Group {
 
 struct Run<'a> {
     text: &'a str,
-    digits: Vec<u8>,
-    groups: Vec<Group>,
+    digits: SmallVec<[u8; 32]>,
+    groups: SmallVec<[Group; 4]>,
 }
 
-/// Finds what is made of digits.
+/// Finds what is made of digits. A text with fewer than [`LEAST_DIGITS`] of them, together or not, holds nothing.
 pub(super) fn find(text: &str, spans: &mut Vec<Span>) {
-    if !has_enough_digits(text) {
-        return;
-    }
     let mut run = Run {
         text,
-        digits: Vec::new(),
-        groups: Vec::new(),
+        digits: SmallVec::new(),
+        groups: SmallVec::new(),
     };
     // Separators since the last digit: how many, and which.
     let mut separators = 0_u32;
@@ -91,18 +87,10 @@ pub(super) fn find(text: &str, spans: &mut Vec<Span>) {
     run.settle(spans);
 }
 
-/// Whether there are [`LEAST_DIGITS`] digits of any kind, together or not: most texts have not.
-fn has_enough_digits(text: &str) -> bool {
-    let plain = text.bytes().filter(u8::is_ascii_digit).count();
-    if plain >= LEAST_DIGITS || text.is_ascii() {
-        return plain >= LEAST_DIGITS;
-    }
-    let digits = &*DIGITS;
-    text.chars().filter(|character| digits.contains(*character)).count() >= LEAST_DIGITS
+/// Whether it is a digit of any width or script.
+pub(super) fn is_digit(character: char) -> bool {
+    digit_of(character).is_some()
 }
-
-static DIGITS: LazyLock<CharSet> =
-    LazyLock::new(|| CharSet::of(('\0'..='\u{ffff}').filter(|character| digit_of(*character).is_some())));
 
 fn digit_of(character: char) -> Option<(u8, bool)> {
     match character {

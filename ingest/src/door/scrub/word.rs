@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
-use ahash::AHashSet;
-use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, MatchKind};
+use ahash::{AHashMap, AHashSet};
 
+use super::glance::{Glance, look};
 use super::{Span, is_han, narrow};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,29 +97,59 @@ const AFTER_NAME: &str = "称说报来投在电于的诉求反是与及向到对
 /// Characters that may stand right before a full name.
 const BEFORE_NAME: &str = "民的叫主户居系由找与被位名给请让及对跟问人";
 
-static TRIGGER_OF_PATTERN: LazyLock<Vec<Trigger>> = LazyLock::new(|| {
-    TRIGGERS
+/// A trigger and how it is written; ASCII letters in either case.
+pub(super) struct TriggerWord {
+    pub(super) text: &'static str,
+    trigger: Trigger,
+}
+
+impl TriggerWord {
+    /// Whether it is the first character of a plate.
+    pub(super) fn is_plate(&self) -> bool {
+        self.trigger == Trigger::Province
+    }
+
+    fn stands_at(&self, bytes: &[u8]) -> bool {
+        bytes
+            .get(..self.text.len())
+            .is_some_and(|head| head.eq_ignore_ascii_case(self.text.as_bytes()))
+    }
+}
+
+/// All of them, longest first.
+pub(super) static TRIGGER_WORDS: LazyLock<Vec<TriggerWord>> = LazyLock::new(|| {
+    let word = |trigger: &Trigger, text: &&'static str| TriggerWord {
+        text,
+        trigger: *trigger,
+    };
+    let words = TRIGGERS
         .iter()
-        .flat_map(|(trigger, words)| words.iter().map(move |_| *trigger))
-        .collect()
+        .flat_map(|(trigger, words)| words.iter().map(move |text| word(trigger, text)));
+    let mut words: Vec<TriggerWord> = words.collect();
+    words.sort_by_key(|word| usize::MAX - word.text.len());
+    words
 });
 
-static AUTOMATON: LazyLock<AhoCorasick> = LazyLock::new(|| {
-    AhoCorasickBuilder::new()
-        .ascii_case_insensitive(true)
-        .match_kind(MatchKind::LeftmostLongest)
-        .kind(Some(AhoCorasickKind::DFA))
-        .build(TRIGGERS.iter().flat_map(|(_, words)| words.iter()))
-        .expect("the triggers are few and short")
+/// Of each first character its words, longest first.
+static WORDS_OF_FIRST: LazyLock<AHashMap<char, Vec<&'static TriggerWord>>> = LazyLock::new(|| {
+    let mut words: AHashMap<char, Vec<&TriggerWord>> = AHashMap::new();
+    for word in TRIGGER_WORDS.iter() {
+        words
+            .entry(word.text.chars().next().unwrap_or_default())
+            .or_default()
+            .push(word);
+    }
+    words
 });
 
 static SURNAME_SET: LazyLock<AHashSet<char>> = LazyLock::new(|| SURNAMES.chars().collect());
 
-/// Finds what stands around the triggers.
-pub(super) fn find(text: &str, spans: &mut Vec<Span>) {
-    for hit in AUTOMATON.find_iter(text) {
-        let (start, end) = (hit.start(), hit.end());
-        let found = match TRIGGER_OF_PATTERN[hit.pattern().as_usize()] {
+/// Finds what stands around the triggers, and tells what else the text may hold.
+pub(super) fn find(text: &str, spans: &mut Vec<Span>) -> Glance {
+    look(text, |start| {
+        let word = trigger_at(text, start)?;
+        let end = start + word.text.len();
+        let found = match word.trigger {
             Trigger::Name => name_after(text, end, true),
             Trigger::NameMaybe => name_after(text, end, false),
             Trigger::Title => name_before(text, start, true),
@@ -132,7 +162,15 @@ pub(super) fn find(text: &str, spans: &mut Vec<Span>) {
             Trigger::At => email(text, start, end),
         };
         spans.extend(found);
-    }
+        Some(end)
+    })
+}
+
+/// The longest trigger that begins at a place.
+fn trigger_at(text: &str, start: usize) -> Option<&'static TriggerWord> {
+    let rest = &text[start..];
+    let words = WORDS_OF_FIRST.get(&rest.chars().next()?.to_ascii_lowercase())?;
+    words.iter().copied().find(|word| word.stands_at(rest.as_bytes()))
 }
 
 fn is_surname(character: char) -> bool {
@@ -416,4 +454,44 @@ fn email(text: &str, start: usize, end: usize) -> Option<Span> {
         end: end + domain,
         token: "[email]",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Where triggers stand, by asking every place for every one of them.
+    fn slowly(text: &str) -> Vec<(usize, usize)> {
+        let mut found = Vec::new();
+        let mut done = 0;
+        for (at, _) in text.char_indices() {
+            let word = TRIGGER_WORDS.iter().find(|word| word.stands_at(&text.as_bytes()[at..]));
+            if let Some(word) = word.filter(|_| at >= done) {
+                done = at + word.text.len();
+                found.push((at, done));
+            }
+        }
+        found
+    }
+
+    proptest! {
+        #[test]
+        fn no_trigger_is_overlooked(text in "(我叫|名叫|本人|联系|先生|大姐|[Mm][Rr]s?\\.? |qq|QQ|微信|passport|plates?|[@＠]|京|京A|晋·A|[大名叫a1 我]){0,12}") {
+            let mut found = Vec::new();
+            look(&text, |start| {
+                let end = start + trigger_at(&text, start)?.text.len();
+                found.push((start, end));
+                Some(end)
+            });
+            // A province without a plate behind it is no trigger's work.
+            let mut expected = slowly(&text);
+            let is_plate = |(start, end): &(usize, usize)| WORDS_OF_FIRST
+                .get(&text[*start..*end].chars().next().unwrap_or_default())
+                .is_some_and(|words| words[0].is_plate());
+            expected.retain(|hit| !is_plate(hit) || found.contains(hit));
+            prop_assert_eq!(found, expected);
+        }
+    }
 }

@@ -1,34 +1,61 @@
 //! Taking a partition over: from which state its new owner goes on.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::PathBuf;
 
+use futures::future::try_join_all;
 use shiyu_log::state::{PartitionState, StateStore};
+use shiyu_log::table::TakeOver;
 use shiyu_log::{Records, Topic};
 use shiyu_schemas::v1;
 
 use super::snapshots::snapshots_in;
 use super::{Keeper, READ_BYTES, decoded};
 use crate::fold::FoldError;
-use crate::fold::flusher::{TakeOver, tables_of};
+use crate::fold::flusher::tables_of;
 use crate::fold::partition::{Ownership, Partition, hash_of, offset_of, state_name};
 use crate::fold::snapshot::{read_header, read_snapshot};
 
 impl Keeper {
-    /// Becomes the owner of a partition and folds it.
-    pub(super) async fn acquire(&self, topic: Topic, number: u32) -> Result<(), FoldError> {
-        let name = state_name(topic, number);
-        let incarnation = incarnation_of(self.log.incarnation(), &name);
-        let generation = self.append_takeover(topic, number, &name, incarnation).await?;
-        let takeover = TakeOver {
-            partition: name.clone(),
+    /// Becomes the owner of partitions and folds them.
+    pub(super) async fn acquire(&self, partitions: &[(Topic, u32)]) -> Result<(), FoldError> {
+        let claims = partitions.iter().map(|&(topic, number)| self.claim(topic, number));
+        let takeovers = try_join_all(claims).await?;
+        // One commit of each table for all of them.
+        let cuts = self.fold.take_over(takeovers.clone()).await?;
+        let going_on = partitions
+            .iter()
+            .zip(takeovers.iter().zip(cuts))
+            .map(|(&(topic, number), (takeover, cuts))| self.go_on(topic, number, takeover, cuts));
+        try_join_all(going_on).await?;
+        Ok(())
+    }
+
+    /// Appends the takeover; from then on changes of counts by earlier owners do not count.
+    async fn claim(&self, topic: Topic, number: u32) -> Result<TakeOver, FoldError> {
+        let partition = state_name(topic, number);
+        let incarnation = incarnation_of(self.log.incarnation(), &partition);
+        let generation = self.append_takeover(topic, number, &partition, incarnation).await?;
+        Ok(TakeOver {
+            partition,
             incarnation,
             generation,
             tables: tables_of(topic),
-        };
-        let mut cuts = self.fold.take_over(takeover).await?;
+        })
+    }
+
+    /// Folds a partition from where its effects are.
+    async fn go_on(
+        &self,
+        topic: Topic,
+        number: u32,
+        takeover: &TakeOver,
+        mut cuts: BTreeSet<u64>,
+    ) -> Result<(), FoldError> {
+        let (name, incarnation, generation) = (&takeover.partition, takeover.incarnation, takeover.generation);
         self.log.ask_range(topic, number).await?;
-        let Candidates { sources, base } = self.candidates(&name, incarnation).await?;
+        let Candidates { sources, base } = self.candidates(name, incarnation).await?;
         let cells_epoch = if topic == Topic::Events {
             self.cells_epoch(number, incarnation, base, generation).await?
         } else {
@@ -43,10 +70,9 @@ impl Keeper {
         let partition = self
             .first_that_fits(topic, number, incarnation, sources, &ownership)
             .await?;
-        metrics::gauge!("shiyu_fold_generation", "partition" => name).set(generation as f64);
-        self.generations().insert(state_name(topic, number), generation);
-        self.fold.start_partition(partition)?;
-        Ok(())
+        metrics::gauge!("shiyu_fold_generation", "partition" => name.clone()).set(generation as f64);
+        self.generations().insert(name.clone(), generation);
+        self.fold.start_partition(partition)
     }
 
     /// The partition on the first state that can go on behind what other owners did.

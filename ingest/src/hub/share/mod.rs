@@ -92,11 +92,10 @@ impl Keeper {
             ..Keeping::default()
         };
         if !self.shared {
-            for topic in FOLDED {
-                for number in 0..self.log.partitions(topic) {
-                    self.acquire(topic, number).await?;
-                }
-            }
+            let all = FOLDED
+                .into_iter()
+                .flat_map(|topic| (0..self.log.partitions(topic)).map(move |number| (topic, number)));
+            self.acquire(&all.collect::<Vec<_>>()).await?;
             return Ok(keeping);
         }
         let member = GroupMember::join(kafka, &FOLDED)?;
@@ -208,9 +207,7 @@ impl Keeper {
     async fn apply(&self, change: GroupChange, snapshot_at: &mut BTreeMap<(Topic, u32), u64>) -> Result<(), FoldError> {
         match change {
             GroupChange::Assigned(partitions) => {
-                for (topic, number) in partitions {
-                    self.acquire(topic, number).await?;
-                }
+                self.acquire(&partitions).await?;
             }
             GroupChange::Revoked(partitions, let_go) => {
                 for (topic, number) in partitions {

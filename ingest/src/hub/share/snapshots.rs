@@ -17,7 +17,7 @@ const SNAPSHOT_RECORDS: u64 = 100_000;
 /// How long this process may take to see its own last record in `cells.v1`.
 const WATCH_WAIT: Duration = Duration::from_secs(30);
 /// Snapshots kept of a partition.
-const SNAPSHOTS_KEPT: usize = 2;
+pub(super) const SNAPSHOTS_KEPT: usize = 2;
 
 impl Keeper {
     /// Writes a snapshot and removes old ones. Others trust it, so it is there only if this process was the owner all the while.

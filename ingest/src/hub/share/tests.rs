@@ -7,8 +7,10 @@ use shiyu_log::table::TableWriter;
 use shiyu_log::vfs::RealVfs;
 use shiyu_schemas::table::STORED;
 
+use super::snapshots::{SNAPSHOTS_KEPT, snapshots_in};
 use super::*;
 use crate::fold::run_tests::{Tables, history, tables_of};
+use crate::fold::snapshot::read_header;
 use crate::fold::{Fold, FoldOptions};
 
 /// What processes share.
@@ -104,7 +106,7 @@ impl City {
 async fn calm(events: &[v1::Event]) -> (Tables, BTreeMap<(i64, i64, String), i64>) {
     let city = City::new();
     let process = city.watching_process("a", 7).await;
-    process.acquire(Topic::Events, 0).await.unwrap();
+    process.acquire(&[(Topic::Events, 0)]).await.unwrap();
     city.append(events).await;
     city.settle(&process).await;
     process.release(Topic::Events, 0).await.unwrap();
@@ -118,7 +120,7 @@ async fn a_partition_moves_with_its_snapshot_and_back() {
     let (one, two) = (city.watching_process("a", 7).await, city.watching_process("b", 5).await);
     for (turn, part) in events.chunks(31).enumerate() {
         let owner = if turn % 2 == 0 { &one } else { &two };
-        owner.acquire(Topic::Events, 0).await.unwrap();
+        owner.acquire(&[(Topic::Events, 0)]).await.unwrap();
         city.append(part).await;
         city.settle(owner).await;
         owner.release(Topic::Events, 0).await.unwrap();
@@ -134,14 +136,14 @@ async fn an_owner_that_does_not_know_it_was_replaced_changes_nothing() {
     let events = history();
     let city = City::new();
     let (one, two) = (city.process("a", 7).await, city.process("b", 5).await);
-    one.acquire(Topic::Events, 0).await.unwrap();
+    one.acquire(&[(Topic::Events, 0)]).await.unwrap();
     city.append(&events[..40]).await;
     city.settle(&one).await;
     one.fold.flush().await.unwrap();
     city.append(&events[40..60]).await;
     // These are committed and counted, and not in the tables, when the other takes over.
     city.settle(&one).await;
-    two.acquire(Topic::Events, 0).await.unwrap();
+    two.acquire(&[(Topic::Events, 0)]).await.unwrap();
     city.append(&events[60..]).await;
     city.settle(&one).await;
     one.fold.flush().await.unwrap();
@@ -156,17 +158,17 @@ async fn a_replaced_owner_takes_back_what_it_has_only_if_it_fits() {
     let events = history();
     let city = City::new();
     let (one, two) = (city.process("a", 7).await, city.process("b", 5).await);
-    one.acquire(Topic::Events, 0).await.unwrap();
+    one.acquire(&[(Topic::Events, 0)]).await.unwrap();
     city.append(&events[..60]).await;
     city.settle(&one).await;
-    two.acquire(Topic::Events, 0).await.unwrap();
+    two.acquire(&[(Topic::Events, 0)]).await.unwrap();
     city.settle(&two).await;
     two.fold.flush().await.unwrap();
     city.append(&events[60..]).await;
     city.settle(&one).await;
     // Its state is ahead, with epochs in its outbox that end where the other's do not.
     one.fold.stop_partition(Topic::Events, 0).await.unwrap();
-    one.acquire(Topic::Events, 0).await.unwrap();
+    one.acquire(&[(Topic::Events, 0)]).await.unwrap();
     city.settle(&one).await;
     one.fold.flush().await.unwrap();
     assert_eq!((city.tables(), city.counted().await), calm(&events).await);
@@ -176,13 +178,13 @@ async fn a_replaced_owner_takes_back_what_it_has_only_if_it_fits() {
 async fn a_takeover_by_others_is_noticed() {
     let city = City::new();
     let (one, two) = (city.process("a", 7).await, city.process("b", 5).await);
-    one.acquire(Topic::Events, 0).await.unwrap();
+    one.acquire(&[(Topic::Events, 0)]).await.unwrap();
     let watching = tokio::spawn(one.clone().watch_takeovers());
     let waiting = tokio::spawn({
         let fold = one.fold.clone();
         async move { fold.settled(Topic::Events, 0, 99).await }
     });
-    two.acquire(Topic::Events, 0).await.unwrap();
+    two.acquire(&[(Topic::Events, 0)]).await.unwrap();
     let error = waiting.await.unwrap().unwrap_err();
     assert!(
         matches!(error, FoldError::UnknownPartition { partition: 0, .. }),
@@ -198,7 +200,7 @@ async fn a_damaged_snapshot_is_passed_over() {
     let events = history();
     let city = City::new();
     let (one, two) = (city.watching_process("a", 7).await, city.watching_process("b", 5).await);
-    one.acquire(Topic::Events, 0).await.unwrap();
+    one.acquire(&[(Topic::Events, 0)]).await.unwrap();
     city.append(&events).await;
     city.settle(&one).await;
     one.release(Topic::Events, 0).await.unwrap();
@@ -207,7 +209,7 @@ async fn a_damaged_snapshot_is_passed_over() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&newest, bytes).unwrap();
-    two.acquire(Topic::Events, 0).await.unwrap();
+    two.acquire(&[(Topic::Events, 0)]).await.unwrap();
     city.settle(&two).await;
     two.fold.flush().await.unwrap();
     assert_eq!((city.tables(), city.counted().await), calm(&events).await);
