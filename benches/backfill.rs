@@ -3,6 +3,7 @@
 //!
 //! `cargo bench --bench backfill [-- --orders N --rounds N]`; with `--stages` where the time of the whole way goes instead. On a machine that
 //! does other work too the CPU seconds tell more than the rates. Peers run where `benches/peers.py` finds its packages; others are left out.
+//! With `--write-versions FOLDER [--versions N]` it only writes orders of several versions, which `benches/flink` loads.
 #![allow(
     missing_docs,
     clippy::print_stdout,
@@ -34,6 +35,11 @@ fn main() {
         words.nth(1).map_or(default, |word| word.parse().unwrap())
     };
     let (orders, rounds) = (number("--orders", 1_000_000), number("--rounds", 3));
+    let mut words = std::env::args().skip_while(|word| word != "--write-versions");
+    if let Some(target) = words.nth(1) {
+        support::write_versions(Path::new(&target), orders, number("--versions", 4), 2).unwrap();
+        return;
+    }
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("backfill");
     let input = support::write_city(&folder, orders).unwrap();
     let bytes = std::fs::metadata(&input).unwrap().len();

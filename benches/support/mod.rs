@@ -150,6 +150,59 @@ pub(crate) fn write_city(folder: &Path, orders: u64) -> std::io::Result<PathBuf>
     Ok(path)
 }
 
+/// Most versions an order has in [`write_versions`]: one a state.
+const VERSIONS_MAX: u64 = STATES.len() as u64;
+
+/// Version `version` of order `number`, from 0, a state each. A twentieth moves by some streets at version 1; a tenth is corrected to the hour after at
+/// the last version.
+fn order_version(number: u64, version: u64) -> [String; 12] {
+    let mut fields = order(number, &mut Numbers(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+    let (day, seconds) = (fields[1][..11].to_owned(), fields[1][13..].to_owned());
+    if version >= 1 && number.is_multiple_of(20) {
+        let lng: f64 = fields[8].parse().expect("it was written as a number");
+        fields[8] = format!("{:.6}", lng + 0.01);
+    }
+    if version + 1 == VERSIONS_MAX && number.is_multiple_of(10) {
+        let hour: u64 = fields[1][11..13].parse().expect("it was written as a number");
+        fields[1] = format!("{day}{:02}{seconds}", (hour + 1) % 24);
+    }
+    fields[2] = format!("{day}23:{:02}{}", 56 + version, &seconds[3..]);
+    STATES[version as usize].clone_into(&mut fields[10]);
+    fields
+}
+
+/// Writes boundaries to `folder`, and `rows` rows as `orders-0.csv`, `orders-1.csv`, …: orders of `versions` versions each, which come 500
+/// orders apart, so that those of different orders are mixed. Of every fiftieth order the last two come the wrong way round. The files
+/// follow each other.
+pub(crate) fn write_versions(folder: &Path, rows: u64, versions: u64, files: u64) -> std::io::Result<()> {
+    assert!(
+        (1..=VERSIONS_MAX).contains(&versions),
+        "an order has 1 to {VERSIONS_MAX} versions"
+    );
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(folder.join("district.geojson"), boundaries(3))?;
+    std::fs::write(folder.join("community.geojson"), boundaries(20))?;
+    let (orders, apart) = (rows / versions, 500);
+    let mut all = (0..orders + versions * apart).flat_map(|slot| {
+        (0..versions).filter_map(move |turn| {
+            let number = slot.checked_sub(turn * apart).filter(|number| *number < orders)?;
+            let swapped = versions >= 2 && turn + 2 >= versions && number.is_multiple_of(50);
+            let version = if swapped { 2 * versions - 3 - turn } else { turn };
+            Some(order_version(number, version))
+        })
+    });
+    let per_file = (orders * versions).div_ceil(files) as usize;
+    for number in 0..files {
+        let mut file = BufWriter::new(File::create(folder.join(format!("orders-{number}.csv")))?);
+        writeln!(file, "{HEADER}")?;
+        for fields in all.by_ref().take(per_file) {
+            writeln!(file, "{}", fields.join(","))?;
+        }
+        file.into_inner()?.sync_all()?;
+    }
+    Ok(())
+}
+
 /// A grid of `side` × `side` quadrangles with crooked borders of many vertices, that cover the city.
 fn boundaries(side: u32) -> String {
     let point = |row: u32, column: u32, steps: u32| {

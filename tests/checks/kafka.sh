@@ -48,6 +48,10 @@ if load "$work/remote" "kafka://$servers/other" 2>"$work/refused" >/dev/null; th
 elif [ $? != 78 ]; then
     echo "FAILED: another log is not refused with 78:"; cat "$work/refused"; exit 1
 fi
+# Only put into the log: what became of the records is another process's to say.
+"$shiyu" --data-dir "$work/connect" --output json load --city deploy/cities/yunlan --var CITY_DATA="$work/records" --role connect \
+    --log "kafka://$servers/handed?partitions=3" --shared "$work/handed" >"$work/handed.balance"
+grep -q "logged, settled by another process" "$work/handed.balance" || { echo "FAILED: load --role connect logged nothing:"; cat "$work/handed.balance"; exit 1; }
 echo "{\"check\":\"kafka-equal\",\"rows\":$(wc -l <"$work/local.csv"),\"sha256\":\"$(sha256sum "$work/remote.csv" | cut -d' ' -f1)\",\"equal\":true}"
 bash tests/kafka/kafka wipe
 

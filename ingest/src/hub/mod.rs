@@ -58,7 +58,7 @@ use backup::BackupManifest;
 
 use crate::door::{Door, Sealer};
 use crate::fold::attempt::PoisonOptions;
-use crate::fold::{Fold, FoldHandle, FoldOptions};
+use crate::fold::{Fold, FoldError, FoldHandle, FoldOptions};
 use ground::Ground;
 use pipeline::{Pipeline, Progress};
 use positions::Positions;
@@ -272,6 +272,11 @@ impl Hub {
         Ok(balances)
     }
 
+    /// Whether other processes may fold what this one appends.
+    fn folds_elsewhere(&self) -> bool {
+        self.options.shared.is_some() || !self.options.roles.ingest
+    }
+
     fn takes_records(&self) -> Result<(), HubError> {
         if self.options.roles.connect {
             Ok(())
@@ -335,7 +340,7 @@ impl Hub {
             door,
             log: self.log.as_ref(),
             fold: &self.fold,
-            shared: self.options.shared.is_some() || !self.options.roles.ingest,
+            shared: self.folds_elsewhere(),
             clock: &self.options.clock,
         }
     }
@@ -360,12 +365,16 @@ impl Hub {
             .await
     }
 
-    /// Waits until what the log holds now is applied: also what a run before this one logged and, killed, did not fold.
+    /// Waits until what the log holds now is applied: also what a run before this one logged and, killed, did not fold. Where several
+    /// processes share the log: of the partitions that are folded here.
     pub async fn settle(&self) -> Result<(), HubError> {
         for topic in [Topic::Events, Topic::Rejections] {
             for partition in 0..self.log.partitions(topic) {
                 let (_, end) = self.log.range(topic, partition);
-                self.fold.settled(topic, partition, end).await?;
+                match self.fold.settled(topic, partition, end).await {
+                    Err(FoldError::UnknownPartition { .. }) if self.folds_elsewhere() => {}
+                    other => other?,
+                }
             }
         }
         Ok(())
