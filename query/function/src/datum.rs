@@ -33,44 +33,23 @@ fn to_wgs84(values: &[Value]) -> Result<(f64, f64), Problem> {
 const POINT: &[(&str, Kind)] = &[("lat", Kind::Double), ("lng", Kind::Double)];
 const PROJECTED: &[(&str, Kind)] = &[("x", Kind::Double), ("y", Kind::Double), ("datum", Kind::Text)];
 
-const fn of(
-    name: &'static str,
-    arguments: &'static [(&'static str, Kind)],
-    result: Kind,
-    description: &'static str,
-    example: &'static str,
-    call: fn(&[Value]) -> Result<Value, Problem>,
-) -> Function {
-    Function {
-        name,
-        aliases: &[],
-        arguments,
-        required: arguments.len(),
-        result,
-        description,
-        example,
-        lenient: false,
-        call,
-    }
-}
-
 macro_rules! shifts {
     ($($both:literal $lat:literal $lng:literal $shift:ident $what:literal;)+) => {
         pub(crate) const FUNCTIONS: &[Function] = &[
             $(
-                of($both, POINT, Kind::Place, concat!("Latitude and longitude: ", $what), concat!($both, "(37.87, 112.55)"),
+                Function::new($both, &[], POINT, Kind::Place, concat!("Latitude and longitude: ", $what), concat!($both, "(37.87, 112.55)"),
                     |values| shifted($shift, values).map(|(lat, lng)| Value::Place(lat, lng))),
-                of($lat, POINT, Kind::Double, concat!("Latitude: ", $what), concat!($lat, "(37.87, 112.55)"),
+                Function::new($lat, &[], POINT, Kind::Double, concat!("Latitude: ", $what), concat!($lat, "(37.87, 112.55)"),
                     |values| Ok(Value::Double(shifted($shift, values)?.0))),
-                of($lng, POINT, Kind::Double, concat!("Longitude: ", $what), concat!($lng, "(37.87, 112.55)"),
+                Function::new($lng, &[], POINT, Kind::Double, concat!("Longitude: ", $what), concat!($lng, "(37.87, 112.55)"),
                     |values| Ok(Value::Double(shifted($shift, values)?.1))),
             )+
-            of("to_wgs84", PROJECTED, Kind::Place, "Latitude and longitude in WGS84 of coordinates in a datum",
+            Function::new("to_wgs84", &[], PROJECTED, Kind::Place, "Latitude and longitude in WGS84 of coordinates in a datum",
                 "to_wgs84(584000, 3608000, 'EPSG:4547')",
                 |values| to_wgs84(values).map(|(lat, lng)| Value::Place(lat, lng))),
-            of("to_wgs84_lat", PROJECTED, Kind::Double, "Latitude in WGS84 of coordinates in a datum",
+            Function::new("to_wgs84_lat", &[], PROJECTED, Kind::Double, "Latitude in WGS84 of coordinates in a datum",
                 "to_wgs84_lat(584000, 3608000, 'EPSG:4547')", |values| Ok(Value::Double(to_wgs84(values)?.0))),
-            of("to_wgs84_lng", PROJECTED, Kind::Double, "Longitude in WGS84 of coordinates in a datum",
+            Function::new("to_wgs84_lng", &[], PROJECTED, Kind::Double, "Longitude in WGS84 of coordinates in a datum",
                 "to_wgs84_lng(584000, 3608000, 'EPSG:4547')", |values| Ok(Value::Double(to_wgs84(values)?.1))),
         ];
     };

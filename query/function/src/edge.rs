@@ -31,46 +31,28 @@ fn length_average(values: &[Value]) -> Result<Value, Problem> {
     }
 }
 
-const fn two(
-    name: &'static str,
-    arguments: &'static [(&'static str, Kind)],
-    result: Kind,
-    description: &'static str,
-    example: &'static str,
-    call: fn(&[Value]) -> Result<Value, Problem>,
-) -> Function {
-    Function {
-        name,
-        aliases: &[],
-        arguments,
-        required: 2,
-        result,
-        description,
-        example,
-        lenient: false,
-        call,
-    }
-}
-
 pub(crate) const FUNCTIONS: &[Function] = &[
-    two(
+    Function::new(
         "h3_cells_to_directed_edge",
+        &[],
         &[("origin", Kind::Cell), ("destination", Kind::Cell)],
         Kind::Int,
         "Edge from a cell to its neighbour",
         "h3_cells_to_directed_edge('8928308280fffff', '8928308280bffff')",
         edge_between,
     ),
-    two(
+    Function::new(
         "h3_edge_length",
+        &[],
         &[("edge", Kind::Cell), ("unit", Kind::Text)],
         Kind::Double,
         "Length of an edge between neighbours; unit km, m or rads",
         "h3_edge_length(h3_cells_to_directed_edge('8928308280fffff', '8928308280bffff'), 'm')",
         length,
     ),
-    two(
+    Function::new(
         "h3_get_hexagon_edge_length_avg",
+        &[],
         &[("resolution", Kind::Int), ("unit", Kind::Text)],
         Kind::Double,
         "Mean length of a cell's edge; unit km, m or rads",

@@ -43,6 +43,42 @@ pub struct Function {
 }
 
 impl Function {
+    /// A function all of whose arguments must be given, and which fails where it has no answer.
+    pub(crate) const fn new(
+        name: &'static str,
+        aliases: &'static [&'static str],
+        arguments: &'static [(&'static str, Kind)],
+        result: Kind,
+        description: &'static str,
+        example: &'static str,
+        call: fn(&[Value]) -> Result<Value, Problem>,
+    ) -> Self {
+        Self {
+            name,
+            aliases,
+            arguments,
+            required: arguments.len(),
+            result,
+            description,
+            example,
+            lenient: false,
+            call,
+        }
+    }
+
+    /// The last argument may be left out.
+    pub(crate) const fn last_optional(self) -> Self {
+        Self {
+            required: self.arguments.len() - 1,
+            ..self
+        }
+    }
+
+    /// Gives NULL instead of an error.
+    pub(crate) const fn lenient(self) -> Self {
+        Self { lenient: true, ..self }
+    }
+
     /// As it is called, e.g. `h3_cell_to_parent(cell BIGINT [, resolution BIGINT]) → BIGINT`.
     pub fn signature(&self) -> String {
         let mut text = format!("{}(", self.name);

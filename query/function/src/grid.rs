@@ -72,30 +72,8 @@ fn neighbours(values: &[Value]) -> Result<Value, Problem> {
 const AROUND: &[(&str, Kind)] = &[("cell", Kind::Cell), ("k", Kind::Int)];
 const PAIR: &[(&str, Kind)] = &[("cell", Kind::Cell), ("other", Kind::Cell)];
 
-const fn two(
-    name: &'static str,
-    aliases: &'static [&'static str],
-    arguments: &'static [(&'static str, Kind)],
-    result: Kind,
-    description: &'static str,
-    example: &'static str,
-    call: fn(&[Value]) -> Result<Value, Problem>,
-) -> Function {
-    Function {
-        name,
-        aliases,
-        arguments,
-        required: 2,
-        result,
-        description,
-        example,
-        lenient: false,
-        call,
-    }
-}
-
 pub(crate) const FUNCTIONS: &[Function] = &[
-    two(
+    Function::new(
         "h3_grid_disk",
         &["h3kring", "h3_kring"],
         AROUND,
@@ -104,7 +82,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "h3_grid_disk('8928308280fffff', 1)",
         disk,
     ),
-    two(
+    Function::new(
         "h3_grid_disk_distances",
         &["h3_kringdistances"],
         AROUND,
@@ -113,7 +91,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "h3_grid_disk_distances('8928308280fffff', 1)",
         rings_around,
     ),
-    two(
+    Function::new(
         "h3_grid_ring",
         &["h3_grid_ring_unsafe", "h3hexring", "h3_hexring"],
         AROUND,
@@ -122,7 +100,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "h3_grid_ring('8928308280fffff', 1)",
         ring,
     ),
-    two(
+    Function::new(
         "h3_grid_distance",
         &["h3distance", "h3_distance"],
         PAIR,
@@ -131,7 +109,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "h3_grid_distance('8928308280fffff', '8928308280bffff')",
         distance,
     ),
-    two(
+    Function::new(
         "h3_grid_path_cells",
         &["h3_grid_path", "h3line"],
         PAIR,
@@ -140,7 +118,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "h3_grid_path_cells('8928308280fffff', '8928308280bffff')",
         path,
     ),
-    two(
+    Function::new(
         "h3_are_neighbor_cells",
         &["h3indexesareneighbors"],
         PAIR,

@@ -68,85 +68,64 @@ fn uncompact(values: &[Value]) -> Result<Value, Problem> {
 
 const RELATED: &[(&str, Kind)] = &[("cell", Kind::Cell), ("resolution", Kind::Int)];
 
-const fn related(
-    name: &'static str,
-    aliases: &'static [&'static str],
-    result: Kind,
-    description: &'static str,
-    example: &'static str,
-    lenient: bool,
-    call: fn(&[Value]) -> Result<Value, Problem>,
-) -> Function {
-    Function {
-        name,
-        aliases,
-        arguments: RELATED,
-        required: 1,
-        result,
-        description,
-        example,
-        lenient,
-        call,
-    }
-}
-
 pub(crate) const FUNCTIONS: &[Function] = &[
-    related(
+    Function::new(
         "h3_cell_to_parent",
         &["h3toparent", "h3_toparent"],
+        RELATED,
         Kind::Cell,
         "Ancestor at a resolution; without one, the parent",
         "h3_cell_to_parent('8928308280fffff', 7)",
-        false,
         parent,
-    ),
-    related(
+    )
+    .last_optional(),
+    Function::new(
         "h3_try_cell_to_parent",
         &[],
+        RELATED,
         Kind::Cell,
         "Ancestor at a resolution; NULL where there is none",
         "h3_try_cell_to_parent('8928308280fffff', 7)",
-        true,
         parent,
-    ),
-    related(
+    )
+    .last_optional()
+    .lenient(),
+    Function::new(
         "h3_cell_to_children",
         &["h3tochildren", "h3_tochildren"],
+        RELATED,
         Kind::Cells,
         "Descendants at a resolution; without one, the children",
         "h3_cell_to_children('8928308280fffff', 10)",
-        false,
         children,
-    ),
-    related(
+    )
+    .last_optional(),
+    Function::new(
         "h3_cell_to_center_child",
         &["h3tocenterchild"],
+        RELATED,
         Kind::Cell,
         "The descendant at the cell's centre",
         "h3_cell_to_center_child('8928308280fffff', 10)",
-        false,
         center_child,
+    )
+    .last_optional(),
+    Function::new(
+        "h3_compact_cells",
+        &["h3_compact"],
+        &[("cells", Kind::Cells)],
+        Kind::Cells,
+        "The same surface in as few cells as possible",
+        "h3_compact_cells(h3_cell_to_children('8928308280fffff'))",
+        compact,
     ),
-    Function {
-        name: "h3_compact_cells",
-        aliases: &["h3_compact"],
-        arguments: &[("cells", Kind::Cells)],
-        required: 1,
-        result: Kind::Cells,
-        description: "The same surface in as few cells as possible",
-        example: "h3_compact_cells(h3_cell_to_children('8928308280fffff'))",
-        lenient: false,
-        call: compact,
-    },
-    Function {
-        name: "h3_uncompact_cells",
-        aliases: &["h3_uncompact"],
-        arguments: &[("cells", Kind::Cells), ("resolution", Kind::Int)],
-        required: 2,
-        result: Kind::Cells,
-        description: "The same surface in cells of one resolution",
-        example: "h3_uncompact_cells(h3_cell_to_children('8928308280fffff'), 10)",
-        lenient: false,
-        call: uncompact,
-    },
+    Function::new(
+        "h3_uncompact_cells",
+        &["h3_uncompact"],
+        &[("cells", Kind::Cells), ("resolution", Kind::Int)],
+        Kind::Cells,
+        "The same surface in cells of one resolution",
+        "h3_uncompact_cells(h3_cell_to_children('8928308280fffff'), 10)",
+        uncompact,
+    ),
 ];

@@ -12,14 +12,12 @@ fn json_get_str(values: &[Value]) -> Result<Value, Problem> {
     })
 }
 
-pub(crate) const FUNCTIONS: &[Function] = &[Function {
-    name: "json_get_str",
-    aliases: &["attribute"],
-    arguments: &[("json", Kind::Text), ("key", Kind::Text)],
-    required: 2,
-    result: Kind::Text,
-    description: "Text of a key of a JSON object; NULL where it has none",
-    example: "json_get_str('{\"ward\": \"20\"}', 'ward')",
-    lenient: false,
-    call: json_get_str,
-}];
+pub(crate) const FUNCTIONS: &[Function] = &[Function::new(
+    "json_get_str",
+    &["attribute"],
+    &[("json", Kind::Text), ("key", Kind::Text)],
+    Kind::Text,
+    "Text of a key of a JSON object; NULL where it has none",
+    "json_get_str('{\"ward\": \"20\"}', 'ward')",
+    json_get_str,
+)];

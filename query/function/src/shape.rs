@@ -146,54 +146,8 @@ const FULL_COVER: &[(&str, Kind)] = &[
     ("full_cover", Kind::Bool),
 ];
 
-/// A function of one cell or list of cells.
-const fn drawn(
-    name: &'static str,
-    aliases: &'static [&'static str],
-    arguments: &'static [(&'static str, Kind)],
-    result: Kind,
-    description: &'static str,
-    example: &'static str,
-    call: fn(&[Value]) -> Result<Value, Problem>,
-) -> Function {
-    Function {
-        name,
-        aliases,
-        arguments,
-        required: 1,
-        result,
-        description,
-        example,
-        lenient: false,
-        call,
-    }
-}
-
-/// A function that fills a polygon with cells; the mode may be left out.
-const fn filled(
-    name: &'static str,
-    aliases: &'static [&'static str],
-    arguments: &'static [(&'static str, Kind)],
-    description: &'static str,
-    example: &'static str,
-    lenient: bool,
-    call: fn(&[Value]) -> Result<Value, Problem>,
-) -> Function {
-    Function {
-        name,
-        aliases,
-        arguments,
-        required: 2,
-        result: Kind::Cells,
-        description,
-        example,
-        lenient,
-        call,
-    }
-}
-
 pub(crate) const FUNCTIONS: &[Function] = &[
-    drawn(
+    Function::new(
         "h3_cell_to_boundary_wkt",
         &["h3_boundaryaswkt"],
         CELL,
@@ -202,7 +156,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "h3_cell_to_boundary_wkt('8928308280fffff')",
         boundary_wkt,
     ),
-    drawn(
+    Function::new(
         "h3_cell_to_boundary_wkb",
         &["h3_boundaryaswkb"],
         CELL,
@@ -211,7 +165,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "h3_cell_to_boundary_wkb('8928308280fffff')",
         boundary_wkb,
     ),
-    drawn(
+    Function::new(
         "h3_boundaryasgeojson",
         &[],
         CELL,
@@ -220,7 +174,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "h3_boundaryasgeojson('8928308280fffff')",
         boundary_geojson,
     ),
-    drawn(
+    Function::new(
         "h3_cell_to_boundary",
         &["h3togeoboundary"],
         CELL,
@@ -229,7 +183,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "h3_cell_to_boundary('8928308280fffff')",
         boundary,
     ),
-    drawn(
+    Function::new(
         "h3_centeraswkt",
         &[],
         CELL,
@@ -238,7 +192,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "h3_centeraswkt('8928308280fffff')",
         center_wkt,
     ),
-    drawn(
+    Function::new(
         "h3_centeraswkb",
         &[],
         CELL,
@@ -247,7 +201,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "h3_centeraswkb('8928308280fffff')",
         center_wkb,
     ),
-    drawn(
+    Function::new(
         "h3_centerasgeojson",
         &[],
         CELL,
@@ -256,63 +210,61 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "h3_centerasgeojson('8928308280fffff')",
         center_geojson,
     ),
-    filled(
+    Function::new(
         "h3_polygon_wkt_to_cells",
         &["h3_polygon_to_cells", "h3polygontocells", "h3_polyfillash3"],
         WKT,
+        Kind::Cells,
         "Cells of a polygon: those whose centre is inside (center), that lie inside (full), that touch it (overlapping)",
         "h3_polygon_wkt_to_cells('POLYGON ((112.5 37.8, 112.6 37.8, 112.6 37.9, 112.5 37.8))', 8, 'overlapping')",
-        false,
         polygon_wkt_to_cells,
-    ),
-    filled(
+    ).last_optional(),
+    Function::new(
         "h3_try_polygon_wkt_to_cells",
         &["h3_try_polyfillash3"],
         WKT,
+        Kind::Cells,
         "Cells of a polygon; NULL where it is none",
         "h3_try_polygon_wkt_to_cells('POLYGON ((112.5 37.8, 112.6 37.8, 112.6 37.9, 112.5 37.8))', 8)",
-        true,
         polygon_wkt_to_cells,
-    ),
-    filled(
+    ).last_optional().lenient(),
+    Function::new(
         "h3_polygon_wkb_to_cells",
         &[],
         WKB,
+        Kind::Cells,
         "Cells of a polygon given as WKB; modes as of h3_polygon_wkt_to_cells",
         "h3_polygon_wkb_to_cells(h3_cell_to_boundary_wkb('8828308281fffff'), 9)",
-        false,
         polygon_wkb_to_cells,
-    ),
-    filled(
+    ).last_optional(),
+    Function::new(
         "h3_try_polygon_wkb_to_cells",
         &[],
         WKB,
+        Kind::Cells,
         "Cells of a polygon given as WKB; NULL where it is none",
         "h3_try_polygon_wkb_to_cells(h3_cell_to_boundary_wkb('8828308281fffff'), 9)",
-        true,
         polygon_wkb_to_cells,
-    ),
-    filled(
+    ).last_optional().lenient(),
+    Function::new(
         "h3_coverash3",
         &["h3_coverage"],
         COVER,
+        Kind::Cells,
         "Cells that touch a polygon",
         "h3_coverash3('POLYGON ((112.5 37.8, 112.6 37.8, 112.6 37.9, 112.5 37.8))', 8)",
-        false,
         coverage,
     ),
-    Function {
-        name: "st_h3cellids",
-        aliases: &[],
-        arguments: FULL_COVER,
-        required: 3,
-        result: Kind::Cells,
-        description: "Cells of a polygon: those that touch it (full cover) or whose centre is inside",
-        example: "st_h3cellids('POLYGON ((112.5 37.8, 112.6 37.8, 112.6 37.9, 112.5 37.8))', 8, true)",
-        lenient: false,
-        call: cell_ids,
-    },
-    drawn(
+    Function::new(
+        "st_h3cellids",
+        &[],
+        FULL_COVER,
+        Kind::Cells,
+        "Cells of a polygon: those that touch it (full cover) or whose centre is inside",
+        "st_h3cellids('POLYGON ((112.5 37.8, 112.6 37.8, 112.6 37.9, 112.5 37.8))', 8, true)",
+        cell_ids,
+    ),
+    Function::new(
         "h3_cells_to_multi_polygon_wkt",
         &["h3_cells_to_multi_polygon"],
         CELLS,
@@ -321,7 +273,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         "h3_cells_to_multi_polygon_wkt(h3_grid_disk('8928308280fffff', 1))",
         |values| dissolved(&values[0]).map(|polygons| Value::Text(polygons.wkt_string())),
     ),
-    drawn(
+    Function::new(
         "h3_cells_to_multi_polygon_wkb",
         &[],
         CELLS,
