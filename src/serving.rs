@@ -123,6 +123,7 @@ pub(crate) async fn engine_of(hub: &Hub) -> anyhow::Result<RiskEngine> {
         zone,
         models,
         now_us: Box::new(|| jiff::Timestamp::now().as_microsecond()),
+        checkpoint: Some(hub.data_dir().join("engine").join("checkpoint")),
     };
     Ok(RiskEngine::open(hub.log(), options).await?)
 }

@@ -80,7 +80,9 @@ pub(super) fn clear(data_dir: &Path) -> Result<(), LogError> {
     }
     tracing::warn!("throwing state and tables away, to fold them again from the log");
     let cells = data_dir.join("log").join(Topic::Cells.name());
-    for folder in [cells, data_dir.join("state"), data_dir.join("tables")] {
+    // The engine's checkpoint stands on changes of counts that go.
+    let made_from_it = ["engine", "state", "tables"].map(|name| data_dir.join(name));
+    for folder in std::iter::once(cells).chain(made_from_it) {
         match fs::remove_dir_all(&folder) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             other => other.map_err(failed("remove", &folder))?,

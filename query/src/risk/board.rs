@@ -93,6 +93,36 @@ impl ScoreBoard {
         self.next_offset.send_replace(next);
     }
 
+    /// What was the newest before the recent changes, and their first offset: from both the board can be made again.
+    pub(super) fn base(&self) -> (Vec<v1::Score>, u64) {
+        let board = self.board.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut before: ahash::AHashMap<(&str, i64), Option<&Arc<v1::Score>>> = ahash::AHashMap::new();
+        for change in &board.recent {
+            let key = (change.score.model.as_str(), change.score.cell);
+            before.entry(key).or_insert(change.before.as_ref());
+        }
+        let scores = board.newest.iter().filter_map(|((model, cell), newest)| {
+            let base = before.get(&(model.as_str(), *cell)).copied().unwrap_or(Some(newest));
+            base.map(|score| score.as_ref().clone())
+        });
+        let first = board.recent.front().map_or(board.next_offset, |change| change.offset);
+        (scores.collect(), first)
+    }
+
+    /// Takes over scores that were the newest of their cells at `next_offset`; the changes from there on follow.
+    pub(super) fn restore(&self, scores: Vec<v1::Score>, next_offset: u64) {
+        {
+            let mut board = self.board.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            board.recent.clear();
+            board.newest = scores
+                .into_iter()
+                .map(|score| ((score.model.clone(), score.cell), Arc::new(score)))
+                .collect();
+            board.next_offset = next_offset;
+        }
+        self.next_offset.send_replace(next_offset);
+    }
+
     /// Notes how far time has come in the data.
     pub fn set_watermark_us(&self, watermark_us: i64) {
         self.board
@@ -198,6 +228,27 @@ mod tests {
         };
         assert!(none.is_empty());
         assert_eq!(next, 3);
+    }
+
+    #[test]
+    fn a_board_made_again_from_its_base_and_the_changes_since_says_the_same() {
+        let board = ScoreBoard::with_room(1, 2);
+        let scores = [score(1, 1.0), score(2, 2.0), score(1, 3.0), score(3, 4.0)];
+        board.publish(0, scores.to_vec());
+        let (base, first) = board.base();
+        assert_eq!(first, 2);
+        assert_eq!(base, scores[..2]);
+        let again = ScoreBoard::with_room(1, 2);
+        again.restore(base, first);
+        again.publish(first, scores[2..].to_vec());
+        assert_eq!(again.snapshot("m"), board.snapshot("m"));
+        let Changes::Found(changes, next) = again.changes(2, 10, usize::MAX) else {
+            panic!("too old")
+        };
+        assert_eq!((changes.len(), next), (2, 4));
+        assert_eq!(changes[0].before.as_deref(), Some(&scores[0]));
+        assert!(changes[1].before.is_none(), "the cell was new then");
+        assert!(matches!(again.changes(1, 10, usize::MAX), Changes::TooOld));
     }
 
     #[test]

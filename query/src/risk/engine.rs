@@ -2,9 +2,11 @@
 //!
 //! The window ends at the local midnight behind the watermark. Within a window only changed cells are rescored, with what the window
 //! froze; a new window, or counts that moved by more than a tenth since (back-fill), freeze anew and rescore every cell.
-//! At start the board is read back from `scores.v1` and the cells from `cells.v1`; then only what differs is published.
+//! At start the board is read back from `scores.v1` and the cells from `cells.v1`, from the newest checkpoint on; then only what differs
+//! is published.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::board::ScoreBoard;
+use super::checkpoint::Checkpoint;
 use super::live::LiveCells;
 use super::model::{CompiledModel, Frozen};
 
@@ -24,6 +27,11 @@ const READ_BYTES: usize = 8 << 20;
 const GATHER: Duration = Duration::from_millis(50);
 /// Scores of one append.
 const APPEND_MAX: usize = 20_000;
+/// A checkpoint is written after this many changes of counts, and after a quarter as many as it then holds: so writing them stays a
+/// part of the work, however many cells there are.
+const CHECKPOINT_CHANGES: usize = 200_000;
+/// At the end one is written after this many.
+const LAST_CHECKPOINT_CHANGES: usize = 10_000;
 
 /// What ends the engine.
 #[derive(Debug, Error)]
@@ -68,6 +76,8 @@ pub struct EngineOptions {
     pub models: Vec<Arc<CompiledModel>>,
     /// Microseconds since 1970 UTC; stamps `scored_at`.
     pub now_us: Box<dyn Fn() -> i64 + Send + Sync>,
+    /// File of the checkpoint; without one every start reads the log from its start.
+    pub checkpoint: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for EngineOptions {
@@ -75,6 +85,7 @@ impl std::fmt::Debug for EngineOptions {
         formatter
             .debug_struct("EngineOptions")
             .field("models", &self.models.len())
+            .field("checkpoint", &self.checkpoint)
             .finish_non_exhaustive()
     }
 }
@@ -91,6 +102,9 @@ pub struct RiskEngine {
     input_offset: u64,
     /// Next offset of `scores.v1`.
     output_offset: u64,
+    /// Changes of counts since the last checkpoint, and rows it held.
+    unsaved_changes: usize,
+    saved_rows: usize,
 }
 
 impl RiskEngine {
@@ -105,11 +119,87 @@ impl RiskEngine {
             frozen: BTreeMap::new(),
             input_offset: 0,
             output_offset: 0,
+            unsaved_changes: 0,
+            saved_rows: 0,
         };
+        engine.restore().await?;
         engine.read_scores().await?;
         let changed = engine.read_cells().await?;
         engine.rescore(changed).await?;
+        engine.save(CHECKPOINT_CHANGES.max(engine.saved_rows / 4)).await;
         Ok(engine)
+    }
+
+    #[cfg(test)]
+    pub(super) fn changes_since_checkpoint(&self) -> usize {
+        self.unsaved_changes
+    }
+
+    /// Begins where the checkpoint ends, if there is one of this log.
+    async fn restore(&mut self) -> Result<(), EngineError> {
+        let (Some(path), log) = (self.options.checkpoint.clone(), self.log.incarnation()) else {
+            return Ok(());
+        };
+        let read = tokio::task::spawn_blocking(move || {
+            let mut checkpoint = Checkpoint::read(&path, log)?;
+            let live = LiveCells::from_state(std::mem::take(&mut checkpoint.live))?;
+            Some((checkpoint, live))
+        });
+        let Ok(Some((checkpoint, live))) = read.await else {
+            return Ok(());
+        };
+        let (_, input_end) = self.log.ask_range(Topic::Cells, 0).await?;
+        let (start, end) = self.log.ask_range(Topic::Scores, 0).await?;
+        if checkpoint.input_offset > input_end || !(start..=end).contains(&checkpoint.scores_offset) {
+            tracing::warn!("the checkpoint does not fit the log; reading that from its start");
+            return Ok(());
+        }
+        self.saved_rows = live.row_count();
+        self.live = live;
+        self.input_offset = checkpoint.input_offset;
+        self.output_offset = checkpoint.scores_offset;
+        self.board.restore(checkpoint.scores, checkpoint.scores_offset);
+        for model in &self.options.models {
+            let frozen = checkpoint
+                .frozen
+                .iter()
+                .find(|frozen| frozen.model == model.name() && frozen.definition == model.definition());
+            if let Some(frozen) = frozen {
+                self.frozen.insert(model.name().to_owned(), Frozen::from_state(frozen));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a checkpoint if that many changes came since the last one. A failure costs a later start time, no more, and is told.
+    pub(super) async fn save(&mut self, changes_min: usize) {
+        let Some(path) = self
+            .options
+            .checkpoint
+            .clone()
+            .filter(|_| self.unsaved_changes >= changes_min)
+        else {
+            return;
+        };
+        let (scores, scores_offset) = self.board.base();
+        let models = self.options.models.iter();
+        let checkpoint = Checkpoint {
+            log: self.log.incarnation(),
+            input_offset: self.input_offset,
+            live: self.live.to_state(),
+            frozen: models
+                .filter_map(|model| Some(self.frozen.get(model.name())?.to_state(model)))
+                .collect(),
+            scores_offset,
+            scores,
+        };
+        self.unsaved_changes = 0;
+        self.saved_rows = self.live.row_count();
+        match tokio::task::spawn_blocking(move || checkpoint.write(&path)).await {
+            Ok(Ok(())) => metrics::counter!("shiyu_engine_checkpoints_total").increment(1),
+            Ok(Err(error)) => tracing::warn!(%error, "cannot write a checkpoint; the next start takes longer"),
+            Err(error) => tracing::warn!(%error, "cannot write a checkpoint; the next start takes longer"),
+        }
     }
 
     /// The board the doors read.
@@ -122,23 +212,28 @@ impl RiskEngine {
         loop {
             let wait = self.log.wait_for(Topic::Cells, 0, self.input_offset);
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => break,
                 result = wait => match result {
-                    Err(LogError::Closed) => return Ok(()),
+                    Err(LogError::Closed) => break,
                     other => other?,
                 },
             }
             tokio::time::sleep(GATHER).await;
             let changed = self.read_cells().await?;
             tokio::select! {
+                // What was not scored yet is in no checkpoint.
                 () = stop.cancelled() => return Ok(()),
                 result = self.rescore(changed) => result?,
             }
+            self.save(CHECKPOINT_CHANGES.max(self.saved_rows / 4)).await;
         }
+        self.save(LAST_CHECKPOINT_CHANGES).await;
+        Ok(())
     }
 
     async fn read_scores(&mut self) -> Result<(), EngineError> {
-        let (mut offset, end) = self.log.ask_range(Topic::Scores, 0).await?;
+        let (start, end) = self.log.ask_range(Topic::Scores, 0).await?;
+        let mut offset = self.output_offset.max(start);
         while offset < end {
             for batch in self.log.read(Topic::Scores, 0, offset, READ_BYTES).await? {
                 let scores = decode_all::<v1::Score>(Topic::Scores, batch.first_offset, &batch.values)?;
@@ -159,7 +254,8 @@ impl RiskEngine {
                 let all = decode_all::<v1::CellChanges>(Topic::Cells, batch.first_offset, &batch.values)?;
                 for (offset, changes) in (batch.first_offset..).zip(all) {
                     if changes.takeover.is_empty() {
-                        changed.append(&mut self.live.apply(&changes));
+                        changed.extend(self.live.apply(&changes));
+                        self.unsaved_changes += changes.changes.len();
                     } else if changes.takeover.starts_with("events-") {
                         self.live.take_over(changes.partition, offset + 1);
                     }

@@ -10,6 +10,8 @@ use shiyu_schemas::place::cell::Cell;
 use shiyu_schemas::table::CELL_CHANGES;
 use shiyu_schemas::v1;
 
+use super::checkpoint::{CellRows, LiveState, Owner, SeenEpoch};
+
 /// Counts of one cell, hour, category, channel, origin and precision of place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Row {
@@ -25,19 +27,26 @@ struct Row {
 }
 
 impl Row {
-    fn same_key(&self, other: &Self) -> bool {
-        self.hour_us == other.hour_us
-            && self.category == other.category
-            && self.day_only == other.day_only
-            && self.channel == other.channel
-            && self.origin == other.origin
-            && self.precision == other.precision
+    /// Where the row stands among those of its cell.
+    fn key(&self) -> (i64, u64) {
+        (self.hour_us, self.kind())
+    }
+
+    /// Category, whether only the day is known, channel, origin, precision: 32, 8, 8, 8, 8 bits.
+    fn kind(&self) -> u64 {
+        let byte = |number: i32| u64::from(number as u8);
+        u64::from(self.category) << 32
+            | u64::from(self.day_only) << 24
+            | byte(self.channel.into()) << 16
+            | byte(self.origin.into()) << 8
+            | byte(self.precision.into())
     }
 }
 
 /// All cells. Events without a place are not here: they have no cell to score.
 #[derive(Debug, Default)]
 pub struct LiveCells {
+    /// Rows of a cell in the order of their keys.
     cells: AHashMap<i64, Vec<Row>>,
     categories: Vec<String>,
     category_ids: AHashMap<String, u32>,
@@ -92,17 +101,17 @@ impl LiveCells {
         };
         self.total += row.count;
         let rows = self.cells.entry(change.cell).or_default();
-        match rows.iter().position(|known| known.same_key(&row)) {
-            Some(index) => {
+        match rows.binary_search_by_key(&row.key(), Row::key) {
+            Ok(index) => {
                 let known = &mut rows[index];
                 known.count += row.count;
                 known.open += row.open;
                 known.severity += row.severity;
                 if known.count == 0 && known.open == 0 && known.severity == 0 {
-                    rows.swap_remove(index);
+                    rows.remove(index);
                 }
             }
-            None => rows.push(row),
+            Err(index) => rows.insert(index, row),
         }
         if rows.is_empty() {
             self.cells.remove(&change.cell);
@@ -119,9 +128,69 @@ impl LiveCells {
         id
     }
 
+    /// As a part of a checkpoint.
+    pub(super) fn to_state(&self) -> LiveState {
+        LiveState {
+            categories: self.categories.clone(),
+            cells: self
+                .cells
+                .iter()
+                .map(|(&cell, rows)| rows_to_state(cell, rows))
+                .collect(),
+            epochs: self
+                .epochs
+                .iter()
+                .map(|(&(partition, incarnation), &epoch)| SeenEpoch {
+                    partition,
+                    incarnation,
+                    epoch,
+                })
+                .collect(),
+            owners: self
+                .owners
+                .iter()
+                .map(|(&partition, &generation)| Owner { partition, generation })
+                .collect(),
+            watermark_us: self.watermark_us,
+        }
+    }
+
+    /// From a part of a checkpoint; none where it holds what this program does not know.
+    pub(super) fn from_state(state: LiveState) -> Option<Self> {
+        let mut live = Self {
+            epochs: state
+                .epochs
+                .iter()
+                .map(|seen| ((seen.partition, seen.incarnation), seen.epoch))
+                .collect(),
+            owners: state
+                .owners
+                .iter()
+                .map(|owner| (owner.partition, owner.generation))
+                .collect(),
+            watermark_us: state.watermark_us,
+            ..Self::default()
+        };
+        for category in &state.categories {
+            live.category_id(category);
+        }
+        live.cells.reserve(state.cells.len());
+        for cell in state.cells {
+            let rows = rows_from_state(&cell, live.categories.len())?;
+            live.total += rows.iter().map(|row| row.count).sum::<i64>();
+            live.cells.insert(cell.cell, rows);
+        }
+        Some(live)
+    }
+
     /// Greatest watermark of any partition, microseconds since 1970 UTC.
     pub fn watermark_us(&self) -> Option<i64> {
         self.watermark_us
+    }
+
+    /// How many counts there are.
+    pub(super) fn row_count(&self) -> usize {
+        self.cells.values().map(Vec::len).sum()
     }
 
     /// Cases in all cells.
@@ -187,6 +256,53 @@ impl LiveCells {
         columns.extend(numbers.iter_mut().map(|builder| Arc::new(builder.finish()) as ArrayRef));
         RecordBatch::try_new(CELL_CHANGES.schema(), columns).expect("the columns are those of the shape")
     }
+}
+
+fn rows_to_state(cell: i64, rows: &[Row]) -> CellRows {
+    let mut before = 0;
+    CellRows {
+        cell,
+        hours: rows
+            .iter()
+            .map(|row| row.hour_us.wrapping_sub(std::mem::replace(&mut before, row.hour_us)))
+            .collect(),
+        kinds: rows.iter().map(Row::kind).collect(),
+        counts: rows.iter().map(|row| row.count).collect(),
+        open: rows.iter().map(|row| row.open).collect(),
+        severities: rows.iter().map(|row| row.severity).collect(),
+    }
+}
+
+fn rows_from_state(state: &CellRows, categories: usize) -> Option<Vec<Row>> {
+    let length = state.hours.len();
+    if [&state.counts, &state.open, &state.severities]
+        .iter()
+        .any(|column| column.len() != length)
+        || state.kinds.len() != length
+    {
+        return None;
+    }
+    let mut hour_us = 0_i64;
+    (0..length)
+        .map(|index| {
+            let kind = state.kinds[index];
+            let byte = |shift: u32| i32::from((kind >> shift) as u8);
+            hour_us = hour_us.wrapping_add(state.hours[index]);
+            let category = (kind >> 32) as u32;
+            ((category as usize) < categories).then_some(())?;
+            Some(Row {
+                hour_us,
+                category,
+                day_only: byte(24) != 0,
+                channel: v1::Channel::try_from(byte(16)).ok()?,
+                origin: v1::Origin::try_from(byte(8)).ok()?,
+                precision: v1::PlacePrecision::try_from(byte(0)).ok()?,
+                count: state.counts[index],
+                open: state.open[index],
+                severity: state.severities[index],
+            })
+        })
+        .collect()
 }
 
 /// Parent at `resolution` of a cell; the cell itself if it is no finer.
@@ -263,6 +379,50 @@ pub(crate) mod tests {
         live.apply(&epoch(2, vec![change(CELL, 10, -1)]));
         assert_eq!(live.cells().count(), 0);
         assert_eq!(live.batch([CELL].into_iter(), 9, 0, i64::MAX).num_rows(), 0);
+    }
+
+    #[test]
+    fn a_checkpoint_gives_back_the_same_cells_which_go_on_alike() {
+        let mut live = LiveCells::default();
+        live.take_over(0, 3);
+        let by = |number, changes| v1::CellChanges {
+            generation: 3,
+            ..epoch(number, changes)
+        };
+        let other = v1::CellChange {
+            category: "water".to_owned(),
+            day_only: true,
+            ..change(CELL, 9, 2)
+        };
+        live.apply(&by(10, vec![change(CELL, 12, 1), other, change(CELL + 1, 10, -1)]));
+        live.apply(&by(20, vec![change(CELL, 10, 1)]));
+        let mut back = LiveCells::from_state(live.to_state()).unwrap();
+        let all = |live: &LiveCells| live.batch([CELL, CELL + 1].into_iter(), 9, 0, i64::MAX);
+        assert_eq!(all(&back), all(&live));
+        assert_eq!((back.total(), back.watermark_us()), (live.total(), live.watermark_us()));
+        assert!(
+            back.apply(&by(20, vec![change(CELL, 10, 1)])).is_empty(),
+            "the epoch was seen"
+        );
+        let by_an_old_owner = v1::CellChanges {
+            generation: 2,
+            ..epoch(30, vec![change(CELL, 10, 1)])
+        };
+        assert!(back.apply(&by_an_old_owner).is_empty());
+        back.apply(&by(30, vec![change(CELL, 10, 1)]));
+        assert_eq!(back.total(), live.total() + 1);
+    }
+
+    #[test]
+    fn a_checkpoint_that_does_not_fit_is_refused() {
+        let mut live = LiveCells::default();
+        live.apply(&epoch(1, vec![change(CELL, 10, 1)]));
+        let mut state = live.to_state();
+        state.categories.clear();
+        assert!(LiveCells::from_state(state).is_none());
+        let mut state = live.to_state();
+        state.cells[0].counts.clear();
+        assert!(LiveCells::from_state(state).is_none());
     }
 
     #[test]

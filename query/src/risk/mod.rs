@@ -6,10 +6,14 @@
 //! - [`transform`]: from a factor's value to 0..1, with what is frozen per window
 //! - [`model`]: factors together: the score of a cell, which its contributions sum to
 //! - [`board`]: the newest scores and the recent changes, for subscribers
+//! - `checkpoint`: the engine's state in a file
 //! - [`engine`]: the fold over `cells.v1` that keeps all this up to date
 
 pub mod board;
+mod checkpoint;
 pub mod engine;
+#[cfg(test)]
+mod engine_tests;
 pub mod factor;
 pub mod live;
 pub mod model;

@@ -11,6 +11,7 @@ use shiyu_schemas::place::cell::Cell;
 use shiyu_schemas::table::CELL_CHANGES;
 use shiyu_schemas::v1;
 
+use super::checkpoint::{FrozenState, PriorState};
 use super::factor::{CellCondition, CellExpression};
 use super::live::{LiveCells, parent_of};
 use super::transform::{self, FactorInput, RatePrior};
@@ -44,6 +45,41 @@ pub struct Frozen {
     pub total: i64,
     /// End of the window it holds for, microseconds since 1970 UTC.
     pub window_end_us: i64,
+}
+
+impl Frozen {
+    pub(super) fn to_state(&self, model: &CompiledModel) -> FrozenState {
+        FrozenState {
+            model: model.name().to_owned(),
+            definition: model.definition,
+            priors: self
+                .priors
+                .iter()
+                .map(|prior| PriorState {
+                    exposure: prior.map(|prior| prior.exposure),
+                    count: prior.map(|prior| prior.count),
+                    full: prior.map(|prior| prior.full),
+                })
+                .collect(),
+            total: self.total,
+            window_end_us: self.window_end_us,
+        }
+    }
+
+    pub(super) fn from_state(state: &FrozenState) -> Self {
+        let prior = |state: &PriorState| {
+            Some(RatePrior {
+                exposure: state.exposure?,
+                count: state.count?,
+                full: state.full?,
+            })
+        };
+        Self {
+            priors: state.priors.iter().map(prior).collect(),
+            total: state.total,
+            window_end_us: state.window_end_us,
+        }
+    }
 }
 
 impl CompiledModel {
@@ -317,12 +353,12 @@ fn exposure_of(exposure: &str, cell: i64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::super::live::tests::{CELL, change, epoch};
     use super::*;
 
-    fn model() -> RiskModel {
+    pub(crate) fn model() -> RiskModel {
         let factor = |name: &str, value: &str, transform| Factor {
             factor: name.to_owned(),
             title: name.to_owned(),
