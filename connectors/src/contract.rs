@@ -78,6 +78,9 @@ pub struct Delivery {
 pub trait Reader: Send {
     /// The next delivery; `None` at the end of a pass or after `stop`.
     async fn next(&mut self) -> Result<Option<Delivery>, ConnectorError>;
+
+    /// Sources of the feed that were there when it was opened, those read before among them.
+    fn source_count(&self) -> usize;
 }
 
 /// A way records get in.

@@ -76,6 +76,7 @@ pub(crate) fn hub_failure(error: HubError) -> Failure {
     let exit = match &error {
         HubError::City(_) | HubError::Connector(_) => Exit::Config,
         HubError::Backup { .. } | HubError::Trimmed { .. } => Exit::Data,
+        HubError::NothingToRead { .. } => Exit::NoInput,
         HubError::UnknownFeed { .. } | HubError::NotHere { .. } | HubError::EmbeddedOnly { .. } => Exit::Usage,
         HubError::Key { .. } | HubError::Position { .. } => Exit::Io,
         _ => crate::disk::exit_of(&error).unwrap_or(Exit::Software),

@@ -38,6 +38,7 @@ struct Position {
 /// Reads the files of one feed.
 pub(super) struct FileReader {
     state: Option<State>,
+    source_count: usize,
 }
 
 struct State {
@@ -93,8 +94,11 @@ impl FileReader {
             refused: BTreeMap::new(),
             open: None,
         };
-        state.find()?;
-        Ok(Self { state: Some(state) })
+        let source_count = state.find()?;
+        Ok(Self {
+            state: Some(state),
+            source_count,
+        })
     }
 }
 
@@ -134,17 +138,23 @@ impl Reader for FileReader {
             }
         }
     }
+
+    fn source_count(&self) -> usize {
+        self.source_count
+    }
 }
 
 impl State {
-    fn find(&mut self) -> Result<(), ConnectorError> {
+    /// Queues the files that may hold what was not read yet; how many files there are.
+    fn find(&mut self) -> Result<usize, ConnectorError> {
         let found = glob::find(&self.settings, &self.context).map_err(|problem| ConnectorError::Source {
             feed: self.feed.clone(),
             origin: self.settings.paths.join(", "),
             problem,
         })?;
+        let count = found.len();
         self.queue = found.into_iter().filter(|found| self.has_more(found)).collect();
-        Ok(())
+        Ok(count)
     }
 
     /// Whether a file may hold what was not read yet.

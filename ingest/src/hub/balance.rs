@@ -7,6 +7,8 @@ use shiyu_schemas::v1;
 /// Sums of one feed in one pass. `read = accepted + unchanged + duplicate + stale + excluded + rejected`, and `logged` where another process folds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FeedBalance {
+    /// Sources that were there, those read before among them.
+    pub sources: usize,
     /// Records read.
     pub read: u64,
     /// New versions.

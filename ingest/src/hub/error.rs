@@ -43,6 +43,14 @@ pub enum HubError {
         /// Names there are.
         known: String,
     },
+    /// What was given to read belongs to no feed.
+    #[error("no feed reads {inputs}; files are named like this: {patterns} (connector.with.paths of a feed)")]
+    NothingToRead {
+        /// Files and folders given.
+        inputs: String,
+        /// Feeds asked, and what their files are named like.
+        patterns: String,
+    },
     /// The sealing key cannot be read or made.
     #[error("failed to {action} the sealing key \"{path}\"")]
     Key {

@@ -269,7 +269,22 @@ impl Hub {
                 balances.insert(name, balance);
             }
         }
+        if !inputs.is_empty() && balances.values().all(|balance| balance.sources == 0) {
+            return Err(self.nothing_to_read(inputs, balances.keys()));
+        }
         Ok(balances)
+    }
+
+    fn nothing_to_read<'a>(&self, inputs: &[PathBuf], feeds: impl Iterator<Item = &'a String>) -> HubError {
+        let quoted: Vec<String> = inputs.iter().map(|input| format!("\"{}\"", input.display())).collect();
+        let patterns = feeds.map(|name| match self.feed(name).manifest.connector.with.get("paths") {
+            Some(paths) => format!("{name} {paths}"),
+            None => format!("{name} has no files"),
+        });
+        HubError::NothingToRead {
+            inputs: quoted.join(", "),
+            patterns: patterns.collect::<Vec<_>>().join(", "),
+        }
     }
 
     /// Whether other processes may fold what this one appends.
@@ -322,7 +337,9 @@ impl Hub {
             stop: stop.clone(),
         };
         let reader = connector.open(manifest, context)?;
-        self.pipeline(name, door).run(reader, &self.positions, progress).await
+        let sources = reader.source_count();
+        let balance = self.pipeline(name, door).run(reader, &self.positions, progress).await?;
+        Ok(FeedBalance { sources, ..balance })
     }
 
     fn feed(&self, name: &str) -> &shiyu_schemas::city::Feed {

@@ -142,7 +142,9 @@ impl Hub {
 
 fn status_of(error: &HubError) -> Status {
     match error {
-        HubError::UnknownFeed { .. } | HubError::Connector(_) => Status::invalid_argument(error.to_string()),
+        HubError::UnknownFeed { .. } | HubError::Connector(_) | HubError::NothingToRead { .. } => {
+            Status::invalid_argument(error.to_string())
+        }
         HubError::Backup { .. } | HubError::City(_) | HubError::NotHere { .. } | HubError::EmbeddedOnly { .. } => {
             Status::failed_precondition(error.to_string())
         }
