@@ -17,6 +17,7 @@ use shiyu_query::risk::EngineError;
 
 use crate::command::log_exit;
 use crate::exit::{Exit, Failure};
+use crate::signals::Signals;
 
 /// Room there must be before the program starts anew, bytes.
 const ROOM_BYTES: usize = 4 << 20;
@@ -84,16 +85,12 @@ fn has_room(data_dir: &Path) -> bool {
 }
 
 /// Waits for room (or a signal) and starts the program anew in its place; returns only where that is not to be.
-pub(crate) async fn restart_when_there_is_room(failure: Failure, data_dir: &Path) -> Failure {
+pub(crate) async fn restart_when_there_is_room(failure: Failure, data_dir: &Path, signals: &mut Signals) -> Failure {
     tracing::warn!(error = %failure.error, "the disk is full; nothing acknowledged is lost, waiting for room");
-    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
-        return failure;
-    };
     loop {
-        tokio::select! {
-            _signal = tokio::signal::ctrl_c() => return failure,
-            _signal = terminate.recv() => return failure,
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+        let waited = signals.unless_received(tokio::time::sleep(LOOK_EVERY)).await;
+        if waited.is_none() {
+            return failure;
         }
         if has_room(data_dir) {
             return Failure::new(Exit::TryLater, restart());

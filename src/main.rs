@@ -6,6 +6,7 @@
 //! - [`serving`]: addresses, access and the doors of one process
 //! - [`readiness`]: whether every stage moves
 //! - [`output`], [`exit`]: how results are printed, how the program ends
+//! - [`signals`]: what ends a server
 //! - [`disk`]: what a failed or full disk means for the program
 
 mod cli;
@@ -17,6 +18,7 @@ mod output;
 mod readiness;
 mod reserve;
 mod serving;
+mod signals;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
-use shiyu_ingest::hub::{Hub, Roles};
+use shiyu_ingest::hub::{Hub, HubError, Roles};
+use shiyu_schemas::v1;
 use shiyu_simulate::SimulationOptions;
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +15,7 @@ use crate::cli::{CityArgs, DemoArgs, LogArgs, OutputFormat};
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::folder::{CityFolder, data_dir};
 use crate::output;
+use crate::signals::Signals;
 
 const SAMPLE: &str = "SELECT category, sum(count) AS cases FROM cells GROUP BY category ORDER BY cases DESC LIMIT 10";
 
@@ -37,13 +39,11 @@ pub(crate) async fn run(given: Option<&Path>, format: OutputFormat, args: DemoAr
         variables: vec![("CITY_DATA".to_owned(), records.to_string_lossy().into_owned())],
     };
     let folder = CityFolder::load(&city, &[])?;
-    let hub = Hub::open(hub_options(&folder, data_dir.clone(), LogArgs::default(), Roles::ALL))
-        .await
-        .map_err(super::hub_failure)?;
-    let balances = hub
-        .load_and_flush(&[], &[], &CancellationToken::new(), &|_progress| {})
-        .await
-        .map_err(super::hub_failure)?;
+    let mut signals = Signals::listen()?;
+    let Some(loaded) = signals.unless_received(load(&folder, &data_dir)).await else {
+        return Ok(());
+    };
+    let (hub, balances) = loaded.map_err(super::hub_failure)?;
     print_balances(format, &balances).or_exit(Exit::Io)?;
     let (schema, batches) = shiyu_query::run_query(&data_dir, Some(folder.city.clone()), SAMPLE)
         .await
@@ -53,16 +53,29 @@ pub(crate) async fn run(given: Option<&Path>, format: OutputFormat, args: DemoAr
     if args.once {
         return hub.close().await.map_err(super::hub_failure);
     }
-    let serving = Serving::start(hub, &folder, &args.addresses, 1024).await?;
+    let started = Serving::start(hub, &folder, &args.addresses, 1024);
+    let Some(serving) = signals.unless_received(started).await else {
+        return Ok(());
+    };
+    let serving = serving?;
     serving.print();
     let stop = CancellationToken::new();
     let living = live_on(options, &args, serving.addresses.grpc, stop.clone());
-    let ended = serving.until_signal().await;
+    let ended = serving.until_signal(&mut signals).await;
     stop.cancel();
     if let Some(living) = living {
         living.await.or_exit(Exit::Software)?;
     }
     ended
+}
+
+/// Opens the hub and loads what was simulated.
+async fn load(folder: &CityFolder, data_dir: &Path) -> Result<(Hub, Vec<v1::Balance>), HubError> {
+    let hub = Hub::open(hub_options(folder, data_dir.to_owned(), LogArgs::default(), Roles::ALL)).await?;
+    let balances = hub
+        .load_and_flush(&[], &[], &CancellationToken::new(), &|_progress| {})
+        .await?;
+    Ok((hub, balances))
 }
 
 /// The city goes on behind its past, so that a subscriber sees things move.

@@ -23,6 +23,7 @@ use crate::folder::{CityFolder, data_dir};
 use crate::readiness::Readiness;
 use crate::reserve::Reserve;
 use crate::serving::{ServeAddresses, access_of, engine_of, serve_grpc, serve_http};
+use crate::signals::Signals;
 
 const TRIM_EVERY: Duration = Duration::from_mins(1);
 /// Time to end well; with what the program's own end may take, ten seconds.
@@ -32,18 +33,29 @@ const WATCH_AGAIN: Duration = Duration::from_secs(1);
 
 /// Serves until a signal.
 pub(crate) async fn run(given: Option<&Path>, args: ServeArgs) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
     let folder = CityFolder::load(&args.city, &[])?;
     super::check_roles(&args.log, args.roles == Roles::ALL)?;
     let data_dir = data_dir(given, &folder.city.config.city)?;
-    match serve(&folder, &data_dir, &args).await {
+    match serve(&folder, &data_dir, &args, &mut signals).await {
         Err(failure) if disk::waits_for_room(&failure, &data_dir) => {
-            Err(disk::restart_when_there_is_room(failure, &data_dir).await)
+            Err(disk::restart_when_there_is_room(failure, &data_dir, &mut signals).await)
         }
         ended => ended,
     }
 }
 
-async fn serve(folder: &CityFolder, data_dir: &Path, args: &ServeArgs) -> Result<(), Failure> {
+async fn serve(folder: &CityFolder, data_dir: &Path, args: &ServeArgs, signals: &mut Signals) -> Result<(), Failure> {
+    let Some(started) = signals.unless_received(start(folder, data_dir, args)).await else {
+        tracing::info!("told to end before anything was served");
+        return Ok(());
+    };
+    let serving = started?;
+    serving.print();
+    serving.until_signal(signals).await
+}
+
+async fn start(folder: &CityFolder, data_dir: &Path, args: &ServeArgs) -> Result<Serving, Failure> {
     if args.log_keep.is_some() && args.log.log != LogChoice::Local {
         return Err(Failure::new(
             Exit::Config,
@@ -56,8 +68,7 @@ async fn serve(folder: &CityFolder, data_dir: &Path, args: &ServeArgs) -> Result
     if let Some(log_keep) = args.log_keep {
         serving.trim_log(log_keep << 20);
     }
-    serving.print();
-    serving.until_signal().await
+    Ok(serving)
 }
 
 /// A hub that serves.
@@ -182,13 +193,10 @@ impl Serving {
         ));
     }
 
-    /// Serves until SIGINT or SIGTERM, or until a part fails; then drains.
-    pub(crate) async fn until_signal(mut self) -> Result<(), Failure> {
-        let mut terminate =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).or_exit(Exit::Software)?;
+    /// Serves until a signal, or until a part fails; then drains.
+    pub(crate) async fn until_signal(mut self, signals: &mut Signals) -> Result<(), Failure> {
         let ended = tokio::select! {
-            _signal = tokio::signal::ctrl_c() => Ok(()),
-            _signal = terminate.recv() => Ok(()),
+            () = signals.received() => Ok(()),
             status = ended(&mut self.worker) => Err(anyhow!("the SQL worker ended: {status:?}")),
             failed = first_failure(&mut self.tasks) => Err(failed),
         };

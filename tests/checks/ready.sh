@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# /readyz turns false while a stage stands still, says which, and turns true again.
+# /readyz turns false while a stage stands still, says which, and turns true again. Told to end at any moment of its start, a hub ends with 0.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 for tool in python3 curl pgrep; do
@@ -23,4 +23,11 @@ expect 503 'the SQL worker does not answer'
 kill -CONT "$worker"
 expect 200 '^ready$'
 stop
+for moment in 0.2 0.4 0.6 0.8 1.2; do
+    "$shiyu" --data-dir "$data" serve --city "$city" --var "CITY_DATA=$work/records" \
+        --grpc 127.0.0.1:0 --flight 127.0.0.1:0 --postgres 127.0.0.1:0 --http 127.0.0.1:0 >"$work/serve.log" 2>&1 &
+    hub=$!
+    sleep "$moment"
+    stop
+done
 echo 'ok: readyz'
