@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use prost::Message as _;
 use shiyu_log::{EventLog, LogError, ReadBatch, Records, Topic, fault};
 use shiyu_schemas::v1;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -146,11 +147,17 @@ impl Worker {
 
     /// Appends changes of counts under the owner's generation; returns the offset behind them. Where the disk is full it waits for room.
     async fn append_cells(&self, cells: &v1::CellChanges, generation: u64) -> Result<u64, FoldError> {
-        let mut cells = cells.clone();
-        cells.generation = generation;
+        // Protobuf merges what stands behind one another.
+        let owned = v1::CellChanges {
+            generation,
+            ..v1::CellChanges::default()
+        };
         loop {
             let mut records = Records::new();
-            records.push_message(&cells.partition.to_be_bytes(), &cells);
+            records.push(&cells.partition.to_be_bytes(), |buffer| {
+                buffer.extend(cells.encode_to_vec());
+                buffer.extend(owned.encode_to_vec());
+            });
             fault::pass("cells.append")?;
             match self.log.append(Topic::Cells, 0, records).await {
                 Err(error) if error.is_full() => self.wait_for_room().await?,
