@@ -97,6 +97,12 @@ pub(crate) enum Command {
         after_help = "Examples:\n  shiyu rejections list --city deploy/cities/yunlan --reason bad_time\n  shiyu rejections show --city deploy/cities/yunlan 17\n  shiyu rejections replay --city deploy/cities/yunlan --reason unknown_status --dry-run"
     )]
     Rejections(RejectionsCommand),
+    /// Revisions of the city folder that mapped records: list them, write one back
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  shiyu revisions list --city deploy/cities/yunlan\n  shiyu --data-dir hub revisions list --output json\n  shiyu revisions show --city deploy/cities/yunlan 5d3c09b12f6a7e84 --out yunlan-then\n\nThe column `revision` of `events` and `rejections` names the revision that mapped a record. A running hub is asked."
+    )]
+    Revisions(RevisionsCommand),
     /// List what there is
     #[command(
         subcommand,
@@ -443,6 +449,45 @@ pub(crate) struct RejectionReplayArgs {
     /// Only count them
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// `shiyu revisions …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum RevisionsCommand {
+    /// List revisions in the order in which they came; one that came back stands twice
+    #[command(
+        after_help = "Examples:\n  shiyu revisions list --city deploy/cities/yunlan\n  shiyu --data-dir hub revisions list --output csv"
+    )]
+    List(RevisionsArgs),
+    /// Write the files of a revision to a new folder
+    #[command(
+        after_help = "Examples:\n  shiyu revisions show --city deploy/cities/yunlan 5d3c09b12f6a7e84 --out yunlan-then\n  shiyu check --city yunlan-then\n\nThe beginning of the hash is enough, where it is clear. Files from outside of the city's folder, which a\nvariable named, lie in variables/NAME: give --var NAME=DIR/variables/NAME."
+    )]
+    Show(RevisionShowArgs),
+}
+
+/// `shiyu revisions list`
+#[derive(Debug, Args)]
+pub(crate) struct RevisionsArgs {
+    /// The city's folder; it need not be right [default: the data folder's city]
+    #[arg(long, env = "SHIYU_CITY", value_name = "DIR")]
+    pub(crate) city: Option<PathBuf>,
+    /// The log: `local` (in the data folder), or kafka://HOST:PORT[,HOST:PORT]/PREFIX[?OPTION=VALUE&…]
+    #[arg(long, env = "SHIYU_LOG", default_value = "local", value_name = "URL", value_parser = parse_log)]
+    pub(crate) log: LogChoice,
+}
+
+/// `shiyu revisions show`
+#[derive(Debug, Args)]
+pub(crate) struct RevisionShowArgs {
+    /// Where
+    #[command(flatten)]
+    pub(crate) which: RevisionsArgs,
+    /// The revision, from `list` or a table
+    pub(crate) hash: String,
+    /// Folder to write to, empty or missing
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
 }
 
 /// `shiyu sql-worker`

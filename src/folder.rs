@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use shiyu_schemas::city::{City, FolderFiles};
+use shiyu_schemas::city::config::CityConfig;
+use shiyu_schemas::city::{City, CityErrors, FolderFiles, yaml};
 
 use crate::cli::CityArgs;
 use crate::exit::{Exit, Failure, OrExit as _};
@@ -69,6 +70,18 @@ impl CityFolder {
             city: Arc::new(city),
         })
     }
+}
+
+/// A city's name, from its folder; the rest of the folder may be wrong.
+pub(crate) fn city_name(folder: &Path) -> Result<String, Failure> {
+    let path = folder.join("city.yaml");
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read \"{}\": --city names a city's folder", path.display()))
+        .or_exit(Exit::NoInput)?;
+    let config: CityConfig = yaml::read("city.yaml", &text)
+        .map_err(|error| CityErrors(vec![error]))
+        .or_exit(Exit::Config)?;
+    Ok(config.city)
 }
 
 /// The data folder: given, or `$XDG_DATA_HOME/shiyu/<city>`.

@@ -305,3 +305,87 @@ fn refused_records_are_listed_shown_and_pushed_again() {
     assert!(rejections(&["replay", "--dry-run"]).contains("hotline,to be pushed,1"));
     assert!(rejections(&["replay"]).contains("hotline,rejected,1"));
 }
+
+#[test]
+fn revisions_of_the_city_folder_are_listed_and_written_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let city = folder.path().join("city");
+    copy_folder(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("deploy/cities/yunlan")
+            .as_path(),
+        &city,
+    );
+    let files = folder.path().join("records/hotline");
+    std::fs::create_dir_all(&files).unwrap();
+    std::fs::write(
+        files.join("orders.csv"),
+        "order_id,changed_at,filed_at,kind,content,address,lng,lat,status,unit,ended_at\n1,,soon,noise,,,,,,,\n",
+    )
+    .unwrap();
+    let load = |city: &Path| {
+        shiyu(&data)
+            .args(["load", "--feed", "hotline", "--city"])
+            .arg(city)
+            .arg("--input")
+            .arg(folder.path().join("records"))
+            .assert()
+            .success();
+    };
+    let listed = || {
+        let output = shiyu(&data)
+            .args(["--output", "csv", "revisions", "list"])
+            .assert()
+            .success();
+        String::from_utf8(output.get_output().stdout.clone()).unwrap()
+    };
+    shiyu(&data).args(["revisions", "list"]).assert().code(66);
+    load(&city);
+    load(&city);
+    let config = city.join("city.yaml");
+    let first = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{first}# changed\n")).unwrap();
+    load(&city);
+    let text = listed();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (3, "revision,since,files,bytes"), "{text}");
+    let hash = lines[1].split(',').next().unwrap();
+    assert_ne!(hash, lines[2].split(',').next().unwrap());
+
+    let show = |hash: &str, out: &Path| {
+        let mut command = shiyu(&data);
+        command
+            .args(["revisions", "show", hash, "--city"])
+            .arg(&city)
+            .arg("--out")
+            .arg(out);
+        command.assert()
+    };
+    let back = folder.path().join("back");
+    show(&hash[..9], &back).success();
+    assert_eq!(std::fs::read_to_string(back.join("city.yaml")).unwrap(), first);
+    show(hash, &back).code(65);
+    let unknown = show("nothing", &folder.path().join("other")).code(66);
+    let error = String::from_utf8(unknown.get_output().stderr.clone()).unwrap();
+    assert!(error.contains(hash), "{error}");
+    assert!(!folder.path().join("other").exists());
+    // What was written back is that revision: a hub that takes it up has it as the newest one.
+    load(&back);
+    let text = listed();
+    let newest = text.lines().last().unwrap();
+    assert!(text.lines().count() == 4 && newest.starts_with(hash), "{text}");
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let place = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &place);
+        } else {
+            std::fs::copy(entry.path(), place).unwrap();
+        }
+    }
+}

@@ -9,6 +9,7 @@ mod load;
 mod rebuild;
 mod rejections;
 mod restore;
+mod revisions;
 mod score_truth;
 mod serve;
 mod simulate;
@@ -40,6 +41,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Restore(args) => restore::run(data_dir, output, args).await,
         Command::Rebuild(args) => rebuild::run(data_dir, output, args).await,
         Command::Rejections(command) => rejections::run(data_dir, output, command).await,
+        Command::Revisions(command) => revisions::run(data_dir, output, command).await,
         Command::List(args) => list::run(output, args),
         Command::SqlWorker(args) => sql_worker::run(data_dir, args).await,
     }
@@ -74,11 +76,12 @@ pub(crate) fn check_roles(args: &LogArgs, all: bool) -> Result<(), Failure> {
 /// The exit code an error of the hub asks for.
 pub(crate) fn hub_failure(error: HubError) -> Failure {
     let exit = match &error {
-        HubError::City(_) | HubError::Connector(_) => Exit::Config,
+        HubError::City(_) | HubError::Connector(_) | HubError::Revision { .. } => Exit::Config,
+        HubError::UnknownRevision { .. } => Exit::NoInput,
         HubError::Backup { .. } | HubError::Trimmed { .. } => Exit::Data,
         HubError::NothingToRead { .. } => Exit::NoInput,
         HubError::UnknownFeed { .. } | HubError::NotHere { .. } | HubError::EmbeddedOnly { .. } => Exit::Usage,
-        HubError::Key { .. } | HubError::Position { .. } => Exit::Io,
+        HubError::Key { .. } | HubError::Position { .. } | HubError::DamagedRevision { .. } => Exit::Io,
         _ => crate::disk::exit_of(&error).unwrap_or(Exit::Software),
     };
     Failure::new(exit, error)

@@ -29,11 +29,20 @@ pub enum Topic {
     Scores,
     /// `SourcePosition`.
     Sources,
+    /// `Revision`: what the city folder held.
+    Revisions,
 }
 
 impl Topic {
     /// All topics.
-    pub const ALL: [Self; 5] = [Self::Events, Self::Rejections, Self::Cells, Self::Scores, Self::Sources];
+    pub const ALL: [Self; 6] = [
+        Self::Events,
+        Self::Rejections,
+        Self::Cells,
+        Self::Scores,
+        Self::Sources,
+        Self::Revisions,
+    ];
 
     /// Name, e.g. `events.v1`.
     pub const fn name(self) -> &'static str {
@@ -43,6 +52,7 @@ impl Topic {
             Self::Cells => "cells.v1",
             Self::Scores => "scores.v1",
             Self::Sources => "sources.v1",
+            Self::Revisions => "revisions.v1",
         }
     }
 }

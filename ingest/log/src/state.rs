@@ -151,6 +151,22 @@ impl PartitionState {
         Ok(())
     }
 
+    /// Calls `see` with every entry from `start` on, in order of key, until it returns false.
+    pub fn for_each_from(
+        &self,
+        space: Space,
+        start: &[u8],
+        mut see: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), LogError> {
+        for guard in self.keyspace(space).range(start..) {
+            let (key, value) = guard.into_inner().map_err(failed("read"))?;
+            if !see(&key, &value) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// What is committed now, unchanged by later commits.
     pub fn freeze(&self) -> FrozenState {
         FrozenState {

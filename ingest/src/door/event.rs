@@ -80,6 +80,7 @@ impl Door {
             received_at_us,
             revision: self.revision,
             lateness_hours: self.lateness_hours,
+            dedupe_days: self.dedupe_days,
             ..v1::Event::default()
         };
         let mut buffer = Vec::with_capacity(1024);

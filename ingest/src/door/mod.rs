@@ -97,6 +97,8 @@ pub struct Door {
     layers: Vec<Arc<dyn AreaLookup>>,
     revision: u64,
     lateness_hours: u32,
+    /// 0 = for ever.
+    dedupe_days: u32,
     sealer: Arc<dyn Sealer>,
 }
 
@@ -140,6 +142,7 @@ impl Door {
                 layers: inputs.layers,
                 revision: inputs.revision,
                 lateness_hours: manifest.lateness_hours,
+                dedupe_days: manifest.dedupe_days.unwrap_or(0),
                 sealer,
             }),
             (mapping, ..) => {

@@ -54,6 +54,7 @@ pub fn write_event(event: &v1::Event, out: &mut Vec<u8>) {
     wire.number(71, event.source_row);
     wire.fixed(72, event.revision);
     wire.number(73, u64::from(event.lateness_hours));
+    wire.number(74, u64::from(event.dedupe_days));
 }
 
 const VARINT: u64 = 0;
@@ -208,6 +209,7 @@ mod tests {
                 source_row: number(6) as u64,
                 revision: number(7) as u64,
                 lateness_hours: number(0) as u32,
+                dedupe_days: number(1) as u32,
             };
             let mut bytes = vec![7];
             write_event(&event, &mut bytes);

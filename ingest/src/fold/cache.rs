@@ -86,6 +86,13 @@ impl Changes {
         self.bytes.len()
     }
 
+    /// Whether a key changes.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        self.changes
+            .binary_search_by(|change| self.bytes[change.key.clone()].cmp(key))
+            .is_ok()
+    }
+
     /// Puts them in the order of their keys.
     fn sort(&mut self) {
         let bytes = &self.bytes;
@@ -165,6 +172,13 @@ impl<V: StateView> StateCache<V> {
         changes.sort();
         changes
     }
+}
+
+/// What the keys of a feed's records begin with.
+pub(super) fn records_prefix(feed: &str) -> Vec<u8> {
+    let mut key = Vec::new();
+    write_key(&mut key, b'r', feed, "");
+    key
 }
 
 fn write_key(key: &mut Vec<u8>, kind: u8, feed: &str, name: &str) {

@@ -15,6 +15,7 @@ use shiyu_schemas::v1::{self, CaseState, EventKind, TimePrecision};
 use super::cell::{CellDelta, CellKey};
 use super::columns::json_object;
 use super::event::Event;
+use super::horizon;
 
 /// Deliveries, and versions that are not current, remembered per record. An older one that comes again is `unchanged` or `stale` instead of
 /// `duplicate`; it is never counted twice.
@@ -82,6 +83,9 @@ pub struct RecordState {
     /// Versions that are not current, by [`version_hash`], oldest knowledge first: each is a row of `events` once.
     #[prost(fixed64, repeated, tag = "19")]
     pub superseded: Vec<u64>,
+    /// The day (since 1970, UTC) on which the case ended, where its feed has a horizon behind which it is forgotten.
+    #[prost(sint32, optional, tag = "20")]
+    pub end_day: Option<i32>,
 }
 
 /// What a case is about: the rest of a row of `case_changes`.
@@ -219,7 +223,13 @@ impl RecordState {
             paired: false,
             description,
             superseded: Vec::new(),
+            end_day: horizon::end_day_of(event),
         }
+    }
+
+    /// Whether the record is forgotten at this limit, microseconds since 1970 UTC: as if it had never been seen.
+    pub fn is_forgotten(&self, limit_us: i64) -> bool {
+        self.end_day.is_some_and(|day| horizon::is_behind(day, limit_us))
     }
 
     /// How an event's version stands to the current one: by source version, source time, content, kind; never by arrival.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use shiyu_schemas::v1;
 
 const HOUR_US: i64 = 3_600_000_000;
+/// Microseconds of a day.
+pub(super) const DAY_US: i64 = 24 * HOUR_US;
 
 /// Totals of one feed. They are part of the epoch's commit, so they neither lose nor repeat.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -42,6 +44,9 @@ pub struct Counts {
     /// Greatest time of an event seen, clamped to five minutes ahead of its arrival; microseconds since 1970 UTC.
     #[prost(sint64, optional, tag = "11")]
     pub watermark_us: Option<i64>,
+    /// What ended before it is forgotten: see [`super::horizon`]; microseconds since 1970 UTC, a whole day.
+    #[prost(sint64, optional, tag = "12")]
+    pub forgotten_before_us: Option<i64>,
 }
 
 /// Totals of every feed of one partition.
@@ -96,6 +101,21 @@ impl Counts {
         self.watermark_us = self.watermark_us.max(Some(time_us));
     }
 
+    /// What ended before it is forgotten, microseconds since 1970 UTC; the least number where nothing is.
+    pub fn limit_us(&self) -> i64 {
+        self.forgotten_before_us.unwrap_or(i64::MIN)
+    }
+
+    /// Moves the limit of what is forgotten to so many days behind the watermark, in whole days and never back; 0 leaves it.
+    pub fn forget_behind(&mut self, dedupe_days: u32) {
+        if let Some(watermark_us) = self.watermark_us.filter(|_| dedupe_days > 0) {
+            let behind_us = watermark_us.saturating_sub(i64::from(dedupe_days) * DAY_US);
+            if behind_us.saturating_sub(DAY_US) >= self.limit_us() {
+                self.forgotten_before_us = Some(behind_us.div_euclid(DAY_US) * DAY_US);
+            }
+        }
+    }
+
     /// Whether a time lies so many hours and more behind the watermark.
     pub fn is_late(&self, time_us: i64, lateness_hours: u32) -> bool {
         let lateness_us = i64::from(lateness_hours) * HOUR_US;
@@ -109,6 +129,8 @@ impl Counts {
             (Some(own), Some(others)) => Some(own.min(others)),
             (own, others) => own.or(others),
         };
+        // Where any partition has forgotten something, the feed has.
+        self.forgotten_before_us = self.forgotten_before_us.max(other.forgotten_before_us);
         self.accepted += other.accepted;
         self.unchanged += other.unchanged;
         self.duplicate += other.duplicate;
@@ -129,6 +151,26 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_forgotten_follows_the_watermark_by_whole_days_and_never_comes_back() {
+        let mut counts = Counts::default();
+        counts.forget_behind(10);
+        assert_eq!(counts.limit_us(), i64::MIN, "nothing was seen");
+        counts.advance(100 * DAY_US + HOUR_US);
+        counts.forget_behind(0);
+        assert_eq!(counts.limit_us(), i64::MIN, "the feed has no horizon");
+        counts.forget_behind(10);
+        assert_eq!(counts.limit_us(), 90 * DAY_US);
+        counts.advance(101 * DAY_US - 1);
+        counts.forget_behind(10);
+        assert_eq!(counts.limit_us(), 90 * DAY_US);
+        counts.advance(101 * DAY_US);
+        counts.forget_behind(10);
+        assert_eq!(counts.limit_us(), 91 * DAY_US);
+        counts.forget_behind(50);
+        assert_eq!(counts.limit_us(), 91 * DAY_US, "what is gone is gone");
+    }
 
     #[test]
     fn totals_of_partitions_add_up() {

@@ -58,6 +58,7 @@ pub struct Event<'a> {
     pub source_row: u64,
     pub revision: u64,
     pub lateness_hours: u32,
+    pub dedupe_days: u32,
 }
 
 /// Calls `then` with the event in `bytes`.
@@ -118,6 +119,7 @@ impl<'a> Event<'a> {
             source_row: event.source_row,
             revision: event.revision,
             lateness_hours: event.lateness_hours,
+            dedupe_days: event.dedupe_days,
         }
     }
 
@@ -161,6 +163,7 @@ impl<'a> Event<'a> {
             43 => self.place_precision = number as i32,
             71 => self.source_row = number,
             73 => self.lateness_hours = number as u32,
+            74 => self.dedupe_days = number as u32,
             _ => return false,
         }
         true
@@ -213,6 +216,11 @@ impl<'a> Event<'a> {
             _ => return false,
         }
         true
+    }
+
+    /// When the record came into being at its department: reported, else happened. Microseconds since 1970 UTC.
+    pub fn created_at_us(&self) -> i64 {
+        self.reported_at_us.unwrap_or(self.occurred_at_us)
     }
 
     /// See [`v1::Event`].
@@ -383,6 +391,7 @@ mod tests {
             source_row: number as u64,
             revision: number as u64,
             lateness_hours: 72,
+            dedupe_days: number as u32,
         }
     }
 

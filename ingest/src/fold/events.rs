@@ -79,8 +79,8 @@ impl<V: StateView> EventFold<V> {
     }
 
     fn apply_event(&mut self, event: &mut Event<'_>, counts: &mut FeedCounts) -> Result<(), FoldError> {
-        let mut effects = step(&mut self.cache, event)?;
         let totals = counts.of(event.feed);
+        let mut effects = step(&mut self.cache, event, totals.limit_us())?;
         totals.count(effects.outcome);
         totals.withdrawn = totals.withdrawn.saturating_add_signed(effects.matched);
         totals.waiting = totals.waiting.saturating_add_signed(effects.waiting);
@@ -98,6 +98,7 @@ impl<V: StateView> EventFold<V> {
         let ahead_us = event.received_at_us.saturating_add(AHEAD_MAX.as_micros() as i64);
         let time_us = event.occurred_at_us.min(ahead_us);
         totals.advance(time_us);
+        totals.forget_behind(event.dedupe_days);
         self.watermark_us = self.watermark_us.max(time_us);
         if fault::bug("wall-clock-watermark") {
             self.watermark_us = jiff::Timestamp::now().as_microsecond();

@@ -81,7 +81,7 @@ fn fold(events: &[v1::Event], epoch_records: usize) -> Folded {
     let (mut matched, mut waiting) = (0, 0);
     for epoch in events.chunks(epoch_records.max(1)) {
         for event in epoch {
-            let effects = step(&mut cache, &Event::of(event)).unwrap();
+            let effects = step(&mut cache, &Event::of(event), i64::MIN).unwrap();
             deltas.extend(effects.deltas);
             matched += effects.matched;
             waiting += effects.waiting;

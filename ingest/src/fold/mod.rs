@@ -8,6 +8,7 @@
 //! - [`cache`]: the states an epoch touches, between the step and the store
 //! - [`step`]: the pure step, one event at a time
 //! - [`count`]: durable totals per feed
+//! - [`horizon`]: what a feed forgets, and when
 //! - `columns`: rows of one table in the making
 //! - `own_cases`: changes of the events' own cases, which share columns with the events
 //! - [`rows`]: what the step did, as Arrow rows of the stored tables
@@ -36,6 +37,7 @@ pub mod event;
 pub mod events;
 pub mod flusher;
 pub mod handle;
+pub mod horizon;
 mod own_cases;
 pub mod partition;
 pub mod progress;

@@ -1,6 +1,6 @@
 //! An open partition: its committed state, its place in the log, and the one commit per epoch.
 //!
-//! Keys in the state store: `records`: `r` feed 0 id, `g` feed 0 match key, `x` rejection; `meta`: `head`, `counts`; `outbox`: the epoch,
+//! Keys in the state store: `records`: `r` feed 0 id, `g` feed 0 match key, `x` rejection; `meta`: `head`, `counts`, `sweep`; `outbox`: the epoch,
 //! big-endian.
 
 use std::collections::BTreeSet;
@@ -19,6 +19,7 @@ use super::count::FeedCounts;
 use super::epoch::{EpochRecord, replay_scores};
 use super::error::FoldError;
 use super::events::EventFold;
+use super::horizon::Sweep;
 use super::rejections::RejectionFold;
 use super::scores::ScoreFold;
 
@@ -28,6 +29,7 @@ const FILTER_KEYS_MIN: usize = 1 << 18;
 /// Key of the head, in `meta`.
 pub(super) const HEAD: &[u8] = b"head";
 const COUNTS: &[u8] = b"counts";
+const SWEEP: &[u8] = b"sweep";
 
 /// Where the fold of a partition stands; part of every commit.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -100,6 +102,7 @@ pub struct Partition {
     state: PartitionState,
     head: Head,
     counts: FeedCounts,
+    sweep: Sweep,
     folding: Folding,
     cuts: BTreeSet<u64>,
     attempts: Option<Attempts>,
@@ -157,6 +160,10 @@ impl Partition {
             Some(bytes) => decode(&bytes, "the totals of a partition")?,
             None => FeedCounts::default(),
         };
+        let sweep = match state.get(Space::Meta, SWEEP)? {
+            Some(bytes) => decode(&bytes, "the sweep of a partition")?,
+            None => Sweep::default(),
+        };
         let view = || FilteredView::open(state.clone());
         let folding = match topic {
             Topic::Scores => Folding::Scores(ScoreFold::default()),
@@ -169,6 +176,7 @@ impl Partition {
             state,
             head,
             counts,
+            sweep,
             folding,
             cuts: BTreeSet::new(),
             attempts: None,
@@ -350,7 +358,15 @@ impl Partition {
         place.put(Space::Meta, COUNTS, self.counts.encode_to_vec());
         let mut outbox = StateBatch::new();
         outbox.put(Space::Outbox, number.to_be_bytes(), record.to_blob()?);
+        let forgotten = self.sweep.next(&self.state, &self.counts, &changes, values.len())?;
+        if let Some(forgotten) = &forgotten {
+            forgotten.keys.iter().for_each(|key| states.delete(Space::Records, key));
+            place.put(Space::Meta, SWEEP, self.sweep.encode_to_vec());
+        }
         self.commit(states, place, outbox)?;
+        if let Some(forgotten) = forgotten {
+            forgotten.report(self.number);
+        }
         if let Some(view) = self.view_mut() {
             view.learn(&changes)?;
         }

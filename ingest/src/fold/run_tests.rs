@@ -398,6 +398,67 @@ async fn a_crash_between_the_commit_and_its_effects_changes_nothing() {
     assert_eq!(changes(epochs), changes(calm.appended_cells().await));
 }
 
+/// Cases that end and come again long after, on a feed that forgets after a day.
+fn forgetful_history() -> Vec<v1::Event> {
+    let day_us = 86_400_000_000_i64;
+    (0..90_u32)
+        .map(|number| {
+            let mixed = number.wrapping_mul(2_654_435_761) >> 7;
+            let fresh = event((number % 30) as u8, i64::from(number / 30), 0, EventKind::Upsert);
+            let old = event((mixed % 30) as u8, i64::from(mixed / 30 % 2), 0, EventKind::Upsert);
+            let (event, day) = if number % 3 == 0 {
+                (old, number / 2)
+            } else {
+                (fresh, number)
+            };
+            v1::Event {
+                occurred_at_us: i64::from(day) * day_us,
+                received_at_us: 100 * day_us,
+                content_hash_low: u64::from(number % 4),
+                dedupe_days: 1,
+                ..event
+            }
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_while_keys_are_forgotten_changes_nothing() {
+    let events = forgetful_history();
+    let calm = undisturbed(&events).await;
+    let hub = Arc::new(Hub::new());
+    hub.append(&events).await;
+    for records_max in [11, 0, 24] {
+        let crashing = hub.clone();
+        std::thread::spawn(move || commit_only(&crashing, records_max))
+            .join()
+            .unwrap();
+    }
+    hub.finish().await;
+    assert_eq!(hub.tables(), calm.tables());
+    let fold = hub.start().await;
+    let counts = fold.counters()["police"].clone();
+    assert!(counts.stale > 5 && counts.accepted > 30, "{counts:?}");
+    fold.shutdown().await.unwrap();
+    // Days later nothing is left of them.
+    let new: Vec<v1::Event> = (40..48)
+        .map(|record| v1::Event {
+            occurred_at_us: 99 * 86_400_000_000,
+            received_at_us: 100 * 86_400_000_000,
+            dedupe_days: 1,
+            ..event(record, 0, 0, EventKind::Upsert)
+        })
+        .collect();
+    hub.append(&new).await;
+    hub.finish().await;
+    let mut keys = 0;
+    for number in 0..PARTITIONS {
+        let state = hub.state().partition(&state_name(Topic::Events, number)).unwrap();
+        state.for_each_key(Space::Records, |_| keys += 1).unwrap();
+    }
+    assert_eq!(keys, new.len());
+}
+
 /// Runs a worker whose rows never reach the tables.
 async fn lose_rows(hub: &Hub) {
     let state = hub.state();

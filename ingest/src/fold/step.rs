@@ -7,6 +7,8 @@
 //! - The current version's content again: unchanged; only the order key may rise, so that a version between the two is stale
 //!   whatever came first.
 //! - Less than the current version: stale; kept in `events`, the case stays.
+//! - A record never seen, or forgotten ([`super::horizon`]), that came into being before what its feed has forgotten: stale, too, and
+//!   nothing is remembered of it. It may be a repeat, so it is never new.
 //!
 //! A withdrawal is a version whose case does not stand in the counts; a later version brings the case back. Correction rows cancel
 //! records of the same match key by [`super::withdrawal`]'s rule, and change exactly the cases whose partner changes.
@@ -25,6 +27,7 @@ use super::case::{RecordState, version_hash};
 use super::cell::CellDelta;
 use super::error::FoldError;
 use super::event::Event;
+use super::horizon;
 use super::withdrawal::Flip;
 
 /// What one event does.
@@ -89,15 +92,27 @@ impl Effects {
     }
 }
 
-/// Applies one event.
-pub fn step<V: StateView>(cache: &mut StateCache<V>, event: &Event<'_>) -> Result<Effects, FoldError> {
+/// Applies one event of a feed that has forgotten what ended before `limit_us`, microseconds since 1970 UTC.
+pub fn step<V: StateView>(cache: &mut StateCache<V>, event: &Event<'_>, limit_us: i64) -> Result<Effects, FoldError> {
     let slot = cache.find_record(event.feed, event.record_id)?;
-    let outcome = outcome_of(cache.record(slot), event);
+    let current = cache.record(slot);
+    if current.versions == 0 || current.is_forgotten(limit_us) {
+        if event.created_at_us() < limit_us {
+            return Ok(Effects::only(Outcome::Stale));
+        }
+        // Whether a forgotten state still lies on the disk must not be seen.
+        if current.versions != 0 {
+            *cache.record_mut(slot) = RecordState::default();
+        }
+        return accept(cache, slot, event);
+    }
+    let outcome = outcome_of(current, event);
     match outcome {
         Outcome::Accepted => return accept(cache, slot, event),
         Outcome::Unchanged => {
             let state = cache.record_mut(slot);
             state.remember(event.delivery_hash);
+            state.end_day = state.end_day.max(horizon::end_day_of(event));
             if state.order_of(event) == Ordering::Greater {
                 state.source_version = event.source_version;
                 state.updated_at_us = event.updated_at_us;
@@ -113,10 +128,8 @@ pub fn step<V: StateView>(cache: &mut StateCache<V>, event: &Event<'_>) -> Resul
     Ok(Effects::only(outcome))
 }
 
+/// Outcome of an event of a known record.
 fn outcome_of(current: &RecordState, event: &Event<'_>) -> Outcome {
-    if current.versions == 0 {
-        return Outcome::Accepted;
-    }
     let order = current.order_of(event);
     let same_content = current.has_content_of(event);
     if fault::bug("late-overwrites") && !same_content && !current.deliveries.contains(&event.delivery_hash) {
@@ -229,7 +242,7 @@ mod tests {
     }
 
     fn run(cache: &mut StateCache<MemoryView>, event: &v1::Event) -> Effects {
-        step(cache, &Event::of(event)).unwrap()
+        step(cache, &Event::of(event), i64::MIN).unwrap()
     }
 
     fn count(effects: &Effects) -> i64 {

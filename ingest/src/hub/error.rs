@@ -93,6 +93,28 @@ pub enum HubError {
         /// First offset there is.
         start: u64,
     },
+    /// A revision of the city folder cannot be kept in the log.
+    #[error("cannot keep this revision of the city folder in the log: {problem}")]
+    Revision {
+        /// What is wrong.
+        problem: String,
+    },
+    /// A revision in the log is not what its hash says.
+    #[error("cannot read revision {revision} of the city folder from the log: {problem}")]
+    DamagedRevision {
+        /// Its hash.
+        revision: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// No revision of that hash.
+    #[error("cannot find revision \"{revision}\"{known}")]
+    UnknownRevision {
+        /// Text asked for.
+        revision: String,
+        /// What it may have meant, and what there is.
+        known: String,
+    },
     /// A task of the hub panicked.
     #[error("cannot go on: a task of the hub ended unexpectedly")]
     Task(#[from] tokio::task::JoinError),

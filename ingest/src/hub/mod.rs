@@ -11,6 +11,7 @@
 //! - [`key`]: the key that seals originals of rejected records
 //! - [`backup`]: all a hub needs to go on, in a folder; and a hub made of one
 //! - [`rebuild`]: state and tables folded again from the log
+//! - [`revisions`]: what the city folder held when records were mapped
 //! - `rejected`: rejections, read back from the log
 //! - `trim`: old segments go, behind everybody who may need them
 //! - [`service`]: gRPC `IntakeService` over all this
@@ -28,6 +29,7 @@ pub mod positions;
 pub mod push;
 pub mod rebuild;
 mod rejected;
+pub mod revisions;
 pub mod service;
 mod share;
 mod trim;
@@ -152,6 +154,9 @@ impl Hub {
         };
         let ground = options.log.open(&options.data_dir, city, &mut folder).await?;
         let log = ground.log();
+        if options.roles.connect {
+            revisions::record(log.as_ref(), &options).await?;
+        }
         let (fold, keeping, state) = fold_of(&options, &ground, &sealer).await?;
         let positions = if options.roles.connect {
             Positions::read(log.as_ref()).await?

@@ -77,6 +77,8 @@ impl IntakeService for IntakeServer {
 
 type RejectionStream = Pin<Box<dyn Stream<Item = Result<v1::ListRejectionsResponse, Status>> + Send>>;
 
+type RevisionStream = Pin<Box<dyn Stream<Item = Result<v1::Revision, Status>> + Send>>;
+
 #[tonic::async_trait]
 impl OperationsService for IntakeServer {
     type ListRejectionsStream = RejectionStream;
@@ -96,6 +98,37 @@ impl OperationsService for IntakeServer {
                     Ok(Some((answers, next))) => {
                         offset = next;
                         answers.into_iter().map(Ok).collect()
+                    }
+                    Err(error) => vec![Err(status_of(&error))],
+                };
+                for answer in answers {
+                    let ends = answer.is_err();
+                    if sender.send(answer).await.is_err() || ends {
+                        return;
+                    }
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    type ReadRevisionsStream = RevisionStream;
+
+    async fn read_revisions(
+        &self,
+        request: Request<v1::ReadRevisionsRequest>,
+    ) -> Result<Response<RevisionStream>, Status> {
+        let wanted = request.into_inner().hash;
+        let (sender, receiver) = mpsc::channel(16);
+        let hub = self.hub.clone();
+        tokio::spawn(async move {
+            let mut offset = 0;
+            loop {
+                let answers = match hub.revisions(offset, wanted).await {
+                    Ok(None) => return,
+                    Ok(Some((records, next))) => {
+                        offset = next;
+                        records.into_iter().map(Ok).collect()
                     }
                     Err(error) => vec![Err(status_of(&error))],
                 };

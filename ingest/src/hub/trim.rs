@@ -6,7 +6,8 @@ use shiyu_log::{EventLog as _, Topic};
 use super::{Hub, HubError, backup};
 use crate::fold::partition::{standing_of, state_name};
 
-/// Topics that are trimmed. `cells.v1` and `scores.v1` are read whole when the engine starts, `sources.v1` when the hub does.
+/// Topics that are trimmed. `cells.v1` and `scores.v1` are read whole when the engine starts, `sources.v1` and
+/// `revisions.v1` when the hub does.
 const TRIMMED: [Topic; 2] = [Topic::Events, Topic::Rejections];
 
 impl Hub {

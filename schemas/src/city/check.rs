@@ -9,6 +9,9 @@ use crate::code::Code;
 use crate::place::datum::Datum;
 use crate::{privacy, v1};
 
+/// Longest horizon of repeats: a hundred years.
+const DEDUPE_DAYS_MAX: u32 = 36_500;
+
 /// Problems of one file, each at the key it is about.
 pub(super) struct Checker<'a> {
     pub(super) file: &'a str,
@@ -116,6 +119,7 @@ impl Checker<'_> {
         for name in manifest.map.attributes.keys() {
             self.admitted(&format!("map.attributes.{name}"), name);
         }
+        self.horizon(manifest);
         let map = &manifest.map;
         let clocks = [
             ("occurred_at", Some(&map.occurred_at)),
@@ -137,6 +141,33 @@ impl Checker<'_> {
         if let Some(place) = &map.place {
             self.datum("map.place.datum", &place.datum);
             self.word::<v1::PlacePrecision>("map.place.precision", &place.precision);
+        }
+    }
+
+    fn horizon(&mut self, manifest: &FeedManifest) {
+        let Some(days) = manifest.dedupe_days else { return };
+        let hours = u64::from(days) * 24;
+        if !(1..=DEDUPE_DAYS_MAX).contains(&days) {
+            self.tell(
+                "dedupe_days",
+                format!(
+                    "dedupe_days is {days}, it must be 1 to {DEDUPE_DAYS_MAX}; leave it out to know records for ever"
+                ),
+            );
+        } else if hours < u64::from(manifest.lateness_hours) {
+            self.tell(
+                "dedupe_days",
+                format!(
+                    "dedupe_days is {days} ({hours} hours), less than lateness_hours ({}): a late record would be taken for a repeat",
+                    manifest.lateness_hours
+                ),
+            );
+        }
+        if manifest.map.status.is_none() && manifest.map.closed_at.is_none() {
+            self.tell(
+                "dedupe_days",
+                "dedupe_days counts from the end of a case, and this feed tells of none: give map.status or map.closed_at",
+            );
         }
     }
 

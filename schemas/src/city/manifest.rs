@@ -32,6 +32,11 @@ pub struct FeedManifest {
     /// same; its window may have been told already.
     #[serde(default = "lateness_hours")]
     pub lateness_hours: u32,
+    /// Days for which a record is still known after its case has ended, counted by the feed's own newest time: the horizon of repeats.
+    /// Behind it the record's state goes from the disk, and a record that nobody knows and that was reported (else happened) before it is
+    /// `stale`: kept in `events`, not counted, no case. So load a feed's history from old to new. 1 to 36500. Absent = for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedupe_days: Option<u32>,
     /// Name of the category tree in `categories/`; its crosswalk file is `<tree>.<feed>.csv`. Default: the city's tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub categories: Option<String>,

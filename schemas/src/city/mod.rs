@@ -6,6 +6,7 @@
 //! - [`model`]: the files `models/*.yaml`
 //! - [`category`]: `categories/*.csv`: the tree and the crosswalks
 //! - [`areas`]: boundary layers
+//! - [`revision`]: which files were read, and their hash
 //! - [`yaml`]: reading with places and remedies
 //! - [`error`]: what is wrong, with file, line, column
 //!
@@ -18,6 +19,7 @@ pub mod config;
 pub mod error;
 pub mod manifest;
 pub mod model;
+pub mod revision;
 pub mod yaml;
 
 use std::collections::BTreeMap;
@@ -33,6 +35,7 @@ use check::Checker;
 use config::CityConfig;
 use manifest::FeedManifest;
 use model::RiskModel;
+use revision::{ReadFile, Recorder};
 
 /// Files of a city folder. Paths are relative to the folder, or absolute where a variable said so.
 pub trait FolderFiles {
@@ -80,24 +83,27 @@ pub struct City {
     pub warnings: Vec<String>,
     /// Hash of everything that was read.
     pub revision: u64,
+    /// What was read, in the order of the hash.
+    pub files: Vec<ReadFile>,
 }
 
 impl City {
     /// Reads and checks a folder; all problems are told at once.
     pub fn load(files: &dyn FolderFiles, variables: &BTreeMap<String, String>) -> Result<Self, CityErrors> {
         let mut loader = Loader {
-            files,
+            files: Recorder::new(files),
             variables,
             errors: Vec::new(),
             warnings: Vec::new(),
-            hash: 0,
         };
         let city = loader.load();
         loader.errors.sort();
+        let (files, revision) = loader.files.end();
         match city {
             Some(city) if loader.errors.is_empty() => Ok(Self {
                 warnings: loader.warnings,
-                revision: loader.hash,
+                revision,
+                files,
                 ..city
             }),
             _ => Err(CityErrors(loader.errors)),
@@ -145,11 +151,10 @@ pub fn fill_variables(text: &str, variables: &BTreeMap<String, String>) -> Resul
 }
 
 struct Loader<'a> {
-    files: &'a dyn FolderFiles,
+    files: Recorder<'a>,
     variables: &'a BTreeMap<String, String>,
     errors: Vec<CityError>,
     warnings: Vec<String>,
-    hash: u64,
 }
 
 impl Loader<'_> {
@@ -173,6 +178,7 @@ impl Loader<'_> {
             models,
             warnings: Vec::new(),
             revision: 0,
+            files: Vec::new(),
         })
     }
 
@@ -182,10 +188,7 @@ impl Loader<'_> {
             .read(path)
             .and_then(|bytes| String::from_utf8(bytes).map_err(|_not_utf8| "it is not UTF-8".to_owned()));
         match text {
-            Ok(text) => {
-                self.hash = xxhash_rust::xxh3::xxh3_64_with_seed(text.as_bytes(), self.hash);
-                Some(text)
-            }
+            Ok(text) => Some(text),
             Err(problem) => {
                 self.errors.push(CityError::of_file(path, problem));
                 None
@@ -277,7 +280,8 @@ impl Loader<'_> {
                     continue;
                 }
             };
-            match areas::read(self.files, layer, &path) {
+            self.files.below_variable(&layer.file, self.variables);
+            match areas::read(&self.files, layer, &path) {
                 Ok(read) => {
                     let told = read.reports.iter().map(|report| {
                         format!(

@@ -117,6 +117,30 @@ fn problems_name_file_line_column_and_remedy() {
 }
 
 #[test]
+fn a_horizon_of_repeats_is_days_behind_the_end_of_a_case() {
+    let horizon = |days: &str| {
+        let closed = format!("dedupe_days: {days}\nmap:\n  closed_at: {{ sql: at, formats: ['%Y-%m-%d'] }}");
+        let mut files = folder();
+        let text = files.get_mut("feeds/calls.yaml").unwrap();
+        *text = text.replace("map:", &closed);
+        City::load(&InMemory(files), &BTreeMap::new())
+    };
+    let city = horizon("90").unwrap();
+    assert_eq!(city.feed("calls").unwrap().manifest.dedupe_days, Some(90));
+    for (days, problem) in [
+        ("0", "feeds/calls.yaml:9:1: dedupe_days is 0, it must be 1 to 36500"),
+        ("40000", "it must be 1 to 36500"),
+        ("2", "less than lateness_hours (72)"),
+        ("90d", "feeds/calls.yaml:9"),
+    ] {
+        let error = horizon(days).unwrap_err().to_string();
+        assert!(error.contains(problem), "{error}");
+    }
+    let error = errors_of("feeds/calls.yaml", "map:", "dedupe_days: 90\nmap:");
+    assert!(error.contains("give map.status or map.closed_at"), "{error}");
+}
+
+#[test]
 fn columns_about_people_do_not_load() {
     for name in ["caller_name", "手机号", "IMEI", "license_plate"] {
         let error = errors_of(

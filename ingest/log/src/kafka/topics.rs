@@ -140,7 +140,7 @@ fn partitions_of_new(settings: &KafkaSettings, topic: Topic) -> u32 {
     if topic == Topic::Events { settings.partitions } else { 1 }
 }
 
-/// Only what the fold has taken over may ever go; positions, counts and scores are read from their beginning.
+/// Only what the fold has taken over may ever go; positions, counts, scores and revisions are read from their beginning.
 fn retention_ms(settings: &KafkaSettings, topic: Topic) -> String {
     match (topic, settings.retention) {
         (Topic::Events | Topic::Rejections, Some(retention)) => retention.as_millis().to_string(),
