@@ -77,9 +77,8 @@ pub(crate) fn check_roles(args: &LogArgs, all: bool) -> Result<(), Failure> {
 pub(crate) fn hub_failure(error: HubError) -> Failure {
     let exit = match &error {
         HubError::City(_) | HubError::Connector(_) | HubError::Revision { .. } => Exit::Config,
-        HubError::UnknownRevision { .. } => Exit::NoInput,
+        HubError::UnknownRevision { .. } | HubError::NothingToRead { .. } => Exit::NoInput,
         HubError::Backup { .. } | HubError::Trimmed { .. } => Exit::Data,
-        HubError::NothingToRead { .. } => Exit::NoInput,
         HubError::UnknownFeed { .. } | HubError::NotHere { .. } | HubError::EmbeddedOnly { .. } => Exit::Usage,
         HubError::Key { .. } | HubError::Position { .. } | HubError::DamagedRevision { .. } => Exit::Io,
         _ => crate::disk::exit_of(&error).unwrap_or(Exit::Software),

@@ -1,19 +1,20 @@
 //! Configuration of librdkafka's clients, and what they call back.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::ConsumerContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{DeliveryResult, NoCustomPartitioner, ProducerContext};
 
 use super::append::Pending;
 use super::settings::{KafkaSettings, Sasl};
-use super::token;
+use super::token::{self, TokenError};
 use crate::LogError;
 
 /// Records wait for the brokers in at most that much memory.
@@ -23,18 +24,67 @@ const READ_AHEAD_KIB: u32 = 8 << 10;
 /// Largest record, and largest batch on the wire.
 pub(super) const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
+/// How long a first token is waited for; the command that makes one may take that long.
+const TOKEN_WITHIN: Duration = Duration::from_secs(10);
+const TOKEN_LOOK: Duration = Duration::from_millis(50);
+/// Time before a process tells again that it reaches no broker.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
+
 /// What our clients call back. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Context {
     sasl: Option<Arc<Sasl>>,
+    /// Whether a token was asked for.
+    asked: Arc<AtomicBool>,
+}
+
+/// When unreachable brokers were told of last: every client of a process sees every outage, again and again.
+static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// Whether it is time to tell again.
+fn is_due() -> bool {
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    let due = told.is_none_or(|told| told.elapsed() >= TELL_AGAIN);
+    if due {
+        *told = Some(Instant::now());
+    }
+    due
 }
 
 impl Context {
     pub(super) fn new(settings: &KafkaSettings) -> Self {
         Self {
             sasl: settings.sasl.clone().map(Arc::new),
+            asked: Arc::default(),
         }
     }
+
+    fn awaits_token(&self) -> bool {
+        let by_token = matches!(self.sasl.as_deref(), Some(Sasl::TokenFile(_) | Sasl::TokenCommand(_)));
+        by_token && !self.asked.load(Ordering::Relaxed)
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "whether a token still holds; no record is stamped with it"
+    )]
+    fn token(&self) -> Result<OAuthToken, TokenError> {
+        let text = match self.sasl.as_deref() {
+            Some(Sasl::TokenFile(file)) => token::from_file(file)?,
+            Some(Sasl::TokenCommand(command)) => token::from_command(command)?,
+            Some(Sasl::Password { .. }) | None => String::new(),
+        };
+        token::parse(&text, SystemTime::now())
+    }
+}
+
+/// Serves what librdkafka wants to tell, and its wish for a token, without which it reaches no broker. Blocks.
+pub(super) fn serve(consumer: &BaseConsumer<Context>) {
+    let until = Instant::now() + TOKEN_WITHIN;
+    while consumer.context().awaits_token() && Instant::now() < until {
+        let _nothing = consumer.poll(TOKEN_LOOK);
+    }
+    let _nothing = consumer.poll(Duration::ZERO);
 }
 
 impl ClientContext for Context {
@@ -55,17 +105,26 @@ impl ClientContext for Context {
             return;
         }
         // What cannot be mended is told by the call that fails; the rest mends itself.
-        tracing::warn!(%error, reason, "kafka");
+        let outage = matches!(
+            error.rdkafka_error_code(),
+            Some(
+                RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve
+            )
+        );
+        if !outage || is_due() {
+            tracing::warn!(%error, reason, "kafka");
+        }
         metrics::counter!("shiyu_kafka_errors_total").increment(1);
     }
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        let text = match self.sasl.as_deref() {
-            Some(Sasl::TokenFile(file)) => token::from_file(file)?,
-            Some(Sasl::TokenCommand(command)) => token::from_command(command)?,
-            _ => return Err("no token is configured".into()),
-        };
-        Ok(token::parse(&text)?)
+        self.asked.store(true, Ordering::Relaxed);
+        let token = self.token();
+        if let Err(error) = &token {
+            // librdkafka asks again by itself, and tells nobody why.
+            tracing::warn!(%error, "there is no token for Kafka");
+        }
+        Ok(token?)
     }
 }
 

@@ -70,7 +70,8 @@ impl GroupMember {
             .set("group.id", &group)
             .set("partition.assignment.strategy", "cooperative-sticky")
             // Longer than a short outage of the brokers, else every partition would change its owner because of it.
-            .set("session.timeout.ms", "15000")
+            // Longer than a broker takes to come back: else all partitions move when the only one is restarted.
+            .set("session.timeout.ms", "30000")
             .set("heartbeat.interval.ms", "1000")
             .set("max.poll.interval.ms", "300000")
             .set("enable.partition.eof", "false");

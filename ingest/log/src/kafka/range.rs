@@ -9,7 +9,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use tokio::time::Instant;
 
-use super::client::{ASK_TIMEOUT, Context};
+use super::client::{self, ASK_TIMEOUT, Context};
 use super::{ASK_AGAIN, Inner, Lane, kafka_error};
 use crate::LogError;
 
@@ -66,8 +66,7 @@ impl Inner {
     async fn ask(&self, lane: &Lane) -> Result<Answer, LogError> {
         let (asker, name, partition) = (self.asker.clone(), lane.name.clone(), lane.partition as i32);
         let answer = tokio::task::spawn_blocking(move || {
-            // Serves what librdkafka wants to tell, and its wish for a token.
-            let _nothing = asker.poll(Duration::ZERO);
+            client::serve(&asker);
             ask_leader(&asker, &name, partition)
         })
         .await

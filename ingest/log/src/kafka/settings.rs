@@ -8,7 +8,7 @@
 //! | `replication` | copies of each partition of new topics | 3, or as many as there are brokers |
 //! | `min_insync` | copies that must have a record before it counts | 2 of 3, else 1 |
 //! | `retention_days` | how long new topics keep records; 0 = for ever | 0 |
-//! | `topics` | `create` what is missing, or `existing`: never create, check only the partitions | `create` |
+//! | `topics` | `create` what is missing, or `existing`: never create, check only the partitions | `create`; by `oauthbearer` `existing` |
 //! | `delivery_timeout_s` | how long an append waits for brokers | 300 |
 //! | `tls` | `yes`: encrypt | `no`, `yes` with any of the options below |
 //! | `ca_file` | PEM of the brokers' authority | the system's |
@@ -193,12 +193,20 @@ impl Options {
     }
 
     fn settings(&mut self, servers: &str, prefix: &str) -> Result<KafkaSettings, String> {
-        let create = match self.take("topics").as_deref() {
-            None | Some("create") => true,
+        let topics = self.take("topics");
+        let sasl = self.sasl()?;
+        // librdkafka's binding gives the client that creates topics no token.
+        let by_token = matches!(sasl, Some(Sasl::TokenFile(_) | Sasl::TokenCommand(_)));
+        let create = match topics.as_deref() {
+            Some("create") if by_token => {
+                return Err(
+                    "topics=create: topics cannot be created by sasl=oauthbearer; leave it out, make them as the error then says".to_owned(),
+                );
+            }
+            None | Some("create") => !by_token,
             Some("existing") => false,
             Some(other) => return Err(format!("topics={other}: give create or existing")),
         };
-        let sasl = self.sasl()?;
         let tls = self.tls(sasl.is_some())?;
         let retention_days = self.number("retention_days", 0, 36_500)?.unwrap_or(0);
         let replication = self.number("replication", 1, 9)?;
@@ -378,6 +386,10 @@ mod tests {
             (
                 "kafka://k:9092?sasl=oauthbearer&token_file=t&tls=no",
                 "not sent in clear",
+            ),
+            (
+                "kafka://k:9092?topics=create&sasl=oauthbearer&token_file=t",
+                "topics cannot be created by sasl=oauthbearer",
             ),
             ("kafka://k:9092?cert_file=c", "cert_file and key_file go together"),
             ("kafka://k:9092?user=a", "has no use with the others given"),

@@ -6,7 +6,7 @@
 use std::io::Read as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -30,6 +30,8 @@ pub(super) enum TokenError {
     Slow,
     #[error("the token is no JWT with \"sub\" and \"exp\"")]
     Form,
+    #[error("the token expired {0} s ago")]
+    Expired(u64),
 }
 
 /// The token in a file.
@@ -76,7 +78,7 @@ struct Claims {
 }
 
 /// Reads whose a token is and until when it holds.
-pub(super) fn parse(text: &str) -> Result<OAuthToken, TokenError> {
+pub(super) fn parse(text: &str, now: SystemTime) -> Result<OAuthToken, TokenError> {
     let token = text.trim();
     let mut parts = token.split('.');
     let (Some(_header), Some(claims), Some(_signature)) = (parts.next(), parts.next(), parts.next()) else {
@@ -87,6 +89,12 @@ pub(super) fn parse(text: &str) -> Result<OAuthToken, TokenError> {
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let claims = claims.ok_or(TokenError::Form)?;
+    let now_s = now
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64());
+    if claims.exp <= now_s {
+        return Err(TokenError::Expired((now_s - claims.exp) as u64));
+    }
     Ok(OAuthToken {
         token: token.to_owned(),
         principal_name: claims.sub,
@@ -106,15 +114,18 @@ mod tests {
     #[test]
     fn a_token_says_whose_it_is_and_until_when_it_holds() {
         let text = jwt(r#"{"sub":"hub","exp":1900000000.5,"iss":"x"}"#);
-        let token = parse(&format!("{text}\n")).unwrap();
+        let before = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
+        let token = parse(&format!("{text}\n"), before).unwrap();
         assert_eq!(
             (token.principal_name.as_str(), token.lifetime_ms),
             ("hub", 1_900_000_000_500)
         );
         assert_eq!(token.token, text);
         for wrong in ["", "a.b", "a.%%.c", &jwt(r#"{"sub":"hub"}"#)] {
-            assert!(matches!(parse(wrong), Err(TokenError::Form)), "{wrong}");
+            assert!(matches!(parse(wrong, before), Err(TokenError::Form)), "{wrong}");
         }
+        let after = SystemTime::UNIX_EPOCH + Duration::from_secs(1_900_000_010);
+        assert!(matches!(parse(&text, after), Err(TokenError::Expired(9))));
     }
 
     #[test]

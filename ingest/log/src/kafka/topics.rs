@@ -3,9 +3,11 @@
 //! Nothing is left to the brokers' defaults: a default may trim what was acknowledged, or elect a leader that never had it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::{Metadata, MetadataTopic};
 
@@ -23,29 +25,40 @@ const NEW_TOPIC_WAIT: Duration = Duration::from_millis(250);
 
 /// Makes what is missing, checks what is there, and returns the partitions of each topic.
 pub(super) async fn prepare(settings: &KafkaSettings, city: &str) -> Result<BTreeMap<Topic, u32>, LogError> {
+    let started = |error| kafka_error("start a client for", &settings.to_string())(error);
+    let asker: BaseConsumer<Context> = client::common(settings)?
+        .create_with_context(Context::new(settings))
+        .map_err(started)?;
+    let asker = Arc::new(asker);
     let admin: AdminClient<Context> = client::common(settings)?
         .create_with_context(Context::new(settings))
-        .map_err(kafka_error("start a client for", &settings.to_string()))?;
-    let admin = std::sync::Arc::new(admin);
+        .map_err(started)?;
     let names: BTreeMap<Topic, String> = Topic::ALL
         .iter()
         .map(|&topic| (topic, settings.topic_name(city, topic)))
         .collect();
-    let metadata = ask(&admin, settings).await?;
+    let metadata = ask(&asker, settings).await?;
     let missing: Vec<Topic> = Topic::ALL
         .into_iter()
         .filter(|topic| usable(&metadata, &names[topic]).is_none())
         .collect();
     if !missing.is_empty() {
+        let brokers = metadata.brokers().len() as u32;
         if !settings.create {
+            let commands = missing
+                .iter()
+                .map(|&topic| by_hand(settings, topic, &names[&topic], brokers));
             return Err(LogError::Topic {
                 topic: names[&missing[0]].clone(),
-                problem: "it does not exist, and topics=existing forbids to create it".to_owned(),
+                problem: format!(
+                    "it does not exist, and it is not to be created; make what is missing with Kafka's tools:{}",
+                    commands.collect::<String>()
+                ),
             });
         }
-        create(&admin, settings, &names, &missing, metadata.brokers().len() as u32).await?;
+        create(&admin, settings, &names, &missing, brokers).await?;
     }
-    let metadata = led(&admin, settings, &names).await?;
+    let metadata = led(&asker, settings, &names).await?;
     if settings.create {
         check_settings(&admin, settings, &names).await?;
     }
@@ -58,12 +71,16 @@ pub(super) async fn prepare(settings: &KafkaSettings, city: &str) -> Result<BTre
         .collect()
 }
 
-type Admin = std::sync::Arc<AdminClient<Context>>;
+type Asker = Arc<BaseConsumer<Context>>;
 
 /// All topics the cluster tells us of.
-async fn ask(admin: &Admin, settings: &KafkaSettings) -> Result<Metadata, LogError> {
-    let asking = admin.clone();
-    tokio::task::spawn_blocking(move || asking.inner().fetch_metadata(None, ASK_TIMEOUT * 2))
+async fn ask(asker: &Asker, settings: &KafkaSettings) -> Result<Metadata, LogError> {
+    let asking = asker.clone();
+    let answer = tokio::task::spawn_blocking(move || {
+        client::serve(&asking);
+        asking.fetch_metadata(None, ASK_TIMEOUT * 2)
+    });
+    answer
         .await
         .map_err(|_ended| LogError::Closed)?
         .map_err(kafka_error("reach", &settings.to_string()))
@@ -83,37 +100,56 @@ fn options() -> AdminOptions {
         .operation_timeout(Some(ASK_TIMEOUT * 6))
 }
 
+/// Copies of a new topic's partitions, and its settings; nothing is left to the brokers.
+fn new_topic(settings: &KafkaSettings, topic: Topic, brokers: u32) -> (u32, Vec<(&'static str, String)>) {
+    let replication = settings.replication.unwrap_or(REPLICATION.min(brokers.max(1)));
+    let min_insync = settings
+        .min_insync
+        .unwrap_or(if replication >= REPLICATION { 2 } else { 1 });
+    let written_out = vec![
+        ("cleanup.policy", "delete".to_owned()),
+        ("retention.ms", retention_ms(settings, topic)),
+        ("retention.bytes", "-1".to_owned()),
+        ("min.insync.replicas", min_insync.to_string()),
+        ("unclean.leader.election.enable", "false".to_owned()),
+        ("max.message.bytes", MESSAGE_BYTES_MAX.to_string()),
+        ("message.timestamp.type", "CreateTime".to_owned()),
+    ];
+    (replication, written_out)
+}
+
+/// The command that makes a topic as we would, on a line of its own.
+fn by_hand(settings: &KafkaSettings, topic: Topic, name: &str, brokers: u32) -> String {
+    let (replication, written_out) = new_topic(settings, topic, brokers);
+    let written_out: Vec<String> = written_out
+        .iter()
+        .map(|(key, value)| format!("--config {key}={value}"))
+        .collect();
+    let written_out = written_out.join(" ");
+    let partitions = partitions_of_new(settings, topic);
+    let servers = &settings.servers;
+    format!(
+        "\n  kafka-topics.sh --bootstrap-server {servers} --create --topic {name} --partitions {partitions} --replication-factor {replication} {written_out}"
+    )
+}
+
 async fn create(
-    admin: &Admin,
+    admin: &AdminClient<Context>,
     settings: &KafkaSettings,
     names: &BTreeMap<Topic, String>,
     missing: &[Topic],
     brokers: u32,
 ) -> Result<(), LogError> {
-    let replication = settings.replication.unwrap_or(REPLICATION.min(brokers.max(1)));
-    let min_insync = settings
-        .min_insync
-        .unwrap_or(if replication >= REPLICATION { 2 } else { 1 });
-    let (min_insync, message_bytes) = (min_insync.to_string(), MESSAGE_BYTES_MAX.to_string());
-    let retentions: BTreeMap<Topic, String> = missing
+    let wanted: Vec<_> = missing
         .iter()
-        .map(|&topic| (topic, retention_ms(settings, topic)))
+        .map(|&topic| (topic, new_topic(settings, topic, brokers)))
         .collect();
-    let topics: Vec<NewTopic<'_>> = missing
+    let topics: Vec<NewTopic<'_>> = wanted
         .iter()
-        .map(|&topic| {
-            NewTopic::new(
-                &names[&topic],
-                partitions_of_new(settings, topic) as i32,
-                TopicReplication::Fixed(replication as i32),
-            )
-            .set("cleanup.policy", "delete")
-            .set("retention.ms", &retentions[&topic])
-            .set("retention.bytes", "-1")
-            .set("min.insync.replicas", &min_insync)
-            .set("unclean.leader.election.enable", "false")
-            .set("max.message.bytes", &message_bytes)
-            .set("message.timestamp.type", "CreateTime")
+        .map(|(topic, (replication, written_out))| {
+            let partitions = partitions_of_new(settings, *topic) as i32;
+            let new = NewTopic::new(&names[topic], partitions, TopicReplication::Fixed(*replication as i32));
+            written_out.iter().fold(new, |new, (key, value)| new.set(key, value))
         })
         .collect();
     let results = admin
@@ -122,7 +158,7 @@ async fn create(
         .map_err(kafka_error("create topics at", &settings.to_string()))?;
     for result in results {
         match result {
-            Ok(topic) => tracing::info!(topic, replication, "created a topic"),
+            Ok(topic) => tracing::info!(topic, "created a topic"),
             // Another process was quicker: what it made is checked like any other.
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((topic, code)) => {
@@ -149,9 +185,9 @@ fn retention_ms(settings: &KafkaSettings, topic: Topic) -> String {
 }
 
 /// Waits until every topic has leaders.
-async fn led(admin: &Admin, settings: &KafkaSettings, names: &BTreeMap<Topic, String>) -> Result<Metadata, LogError> {
+async fn led(asker: &Asker, settings: &KafkaSettings, names: &BTreeMap<Topic, String>) -> Result<Metadata, LogError> {
     for _ in 0..NEW_TOPIC_TRIES {
-        let metadata = ask(admin, settings).await?;
+        let metadata = ask(asker, settings).await?;
         let all = names.values().all(|name| {
             usable(&metadata, name).is_some_and(|topic| topic.partitions().iter().all(|part| part.leader() >= 0))
         });
@@ -189,7 +225,7 @@ fn check_partitions(settings: &KafkaSettings, topic: Topic, found: &MetadataTopi
 
 /// Settings under which an acknowledged record could vanish are refused.
 async fn check_settings(
-    admin: &Admin,
+    admin: &AdminClient<Context>,
     settings: &KafkaSettings,
     names: &BTreeMap<Topic, String>,
 ) -> Result<(), LogError> {
