@@ -78,7 +78,11 @@ async fn ask(asker: &Asker, settings: &KafkaSettings) -> Result<Metadata, LogErr
     let asking = asker.clone();
     let answer = tokio::task::spawn_blocking(move || {
         client::serve(&asking);
-        asking.fetch_metadata(None, ASK_TIMEOUT * 2)
+        let answer = asking.fetch_metadata(None, ASK_TIMEOUT * 2);
+        if answer.is_err() {
+            client::serve(&asking);
+        }
+        answer
     });
     answer
         .await
