@@ -4,7 +4,8 @@
 #
 # Arguments go to the lab, e.g. the long form of about half an hour:
 #   tests/checks/kafka.sh --rate 2000 --kills 20 --stops 10 --stop-seconds 30 --cuts 10 --cut-seconds 10 --moves 15 --freezes 5
-# Prints one JSON line per part. Skips loudly without java, mvn, python3, or where their packages cannot be had.
+# SHIYU names another program, e.g. an optimised one. Prints one JSON line per part. Skips loudly without java, mvn, python3, or where their
+# packages cannot be had.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 for tool in java mvn python3; do
@@ -15,7 +16,7 @@ if ! cmp -s tests/kafka/requirements.txt "$venv/complete"; then
     { python3 -m venv "$venv" && "$venv/bin/pip" -q install -r tests/kafka/requirements.txt && cp tests/kafka/requirements.txt "$venv/complete"; } >/dev/null 2>&1 ||
         { echo "skipped: python3 cannot make a venv with tests/kafka/requirements.txt"; exit 0; }
 fi
-shiyu="${CARGO_TARGET_DIR:-target}/debug/shiyu"
+shiyu="${SHIYU:-${CARGO_TARGET_DIR:-target}/debug/shiyu}"
 work=$(mktemp -d)
 export KAFKA_LAB="$work/kafka"
 trap 'bash tests/kafka/kafka stop; rm -rf "$work"' EXIT

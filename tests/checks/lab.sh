@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The fault lab. Short form (about two minutes): crash points of the log, kills, and what this machine allows of power cuts and full disks.
-# Long form: tests/checks/lab.sh long, or one experiment: tests/checks/lab.sh kill --times 200 --rate 20000
+# Long form: tests/checks/lab.sh long, or one experiment: tests/checks/lab.sh kill --times 200 --rate 20000 --alive 1.5
+# SHIYU names another program for what needs no failpoints, e.g. an optimised one.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 target="${CARGO_TARGET_DIR:-target}"
@@ -30,7 +31,7 @@ run() {
     shift
     "$python" tests/lab/lab.py "$experiment" --generator "$target/debug/examples/lab-generator" --log-tests "$log_tests" "$@"
 }
-plain=(--binary "$target/debug/shiyu")
+plain=(--binary "${SHIYU:-$target/debug/shiyu}")
 faulted=(--binary "$target/lab/shiyu-faults")
 
 case "${1:-short}" in
