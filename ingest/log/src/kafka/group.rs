@@ -69,9 +69,8 @@ impl GroupMember {
         config
             .set("group.id", &group)
             .set("partition.assignment.strategy", "cooperative-sticky")
-            // Longer than a short outage of the brokers, else every partition would change its owner because of it.
-            // Longer than a broker takes to come back: else all partitions move when the only one is restarted.
-            .set("session.timeout.ms", "30000")
+            // Kafka's default, longer than a broker takes to come back: else all partitions would change their owners because of it.
+            .set("session.timeout.ms", "45000")
             .set("heartbeat.interval.ms", "1000")
             .set("max.poll.interval.ms", "300000")
             .set("enable.partition.eof", "false");
