@@ -41,7 +41,7 @@ impl Filter {
         self.keys += 1;
     }
 
-    /// Whether it holds more than it was made for: build a larger one from the keys.
+    /// Whether it holds more than it was made for: others belong into another one.
     pub fn is_full(&self) -> bool {
         self.keys > self.capacity
     }

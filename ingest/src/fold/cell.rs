@@ -36,8 +36,9 @@ pub struct CellDelta {
     pub severity: i64,
 }
 
-/// Sums changes of one place into one, drops what cancels out; sorted by place. What is left of the changes has no categories.
-pub fn sum(deltas: &mut [CellDelta]) -> Vec<v1::CellChange> {
+/// Sums changes of one place into one, drops what cancels out, and gives the rest to `take`, sorted by place. What is left of the changes
+/// has no categories.
+pub fn sum(deltas: &mut [CellDelta], mut take: impl FnMut(&v1::CellChange)) {
     // Numbers are sorted, not the changes themselves, which are large.
     let mut order: Vec<(i64, i64, u32)> = (0..)
         .zip(&*deltas)
@@ -49,7 +50,6 @@ pub fn sum(deltas: &mut [CellDelta]) -> Vec<v1::CellChange> {
             .cmp(&(right.0, right.1))
             .then_with(|| key(left.2).cmp(key(right.2)))
     });
-    let mut changes: Vec<v1::CellChange> = Vec::with_capacity(order.len());
     let mut rest = order.as_slice();
     while let Some((.., first)) = rest.first() {
         let key = &deltas[*first as usize].key;
@@ -70,7 +70,7 @@ pub fn sum(deltas: &mut [CellDelta]) -> Vec<v1::CellChange> {
             continue;
         }
         let key = &mut deltas[*first as usize].key;
-        changes.push(v1::CellChange {
+        take(&v1::CellChange {
             cell: key.cell,
             hour_us: key.hour_us,
             day_only: key.day_only,
@@ -83,7 +83,6 @@ pub fn sum(deltas: &mut [CellDelta]) -> Vec<v1::CellChange> {
             severity,
         });
     }
-    changes
 }
 
 #[cfg(test)]
@@ -110,7 +109,10 @@ mod tests {
 
     #[test]
     fn what_cancels_out_leaves_no_row() {
-        let changes = sum(&mut [delta(2, 1), delta(1, 1), delta(2, -1), delta(1, 1)]);
+        let mut changes = Vec::new();
+        sum(&mut [delta(2, 1), delta(1, 1), delta(2, -1), delta(1, 1)], |change| {
+            changes.push(change.clone());
+        });
         assert_eq!(changes.len(), 1);
         assert_eq!(
             (changes[0].cell, changes[0].count, changes[0].open, changes[0].severity),

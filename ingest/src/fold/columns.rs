@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayBuilder as _, ArrayRef, BooleanBuilder, Date32Builder, Float64Builder, Int32Builder, Int64Builder,
-    RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
+    ArrayRef, BooleanBuilder, Date32Builder, Float64Builder, Int32Builder, Int64Builder, RecordBatch,
+    StringViewBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::SchemaRef;
 use shiyu_schemas::table::{ColumnType, TableShape};
 
 use super::event::Pair;
+
+/// Bytes of a block of texts: an epoch of one event has one per column.
+const TEXT_BLOCK_BYTES: u32 = 16 << 10;
 
 /// Rows of one table, in the making.
 #[derive(Debug)]
@@ -23,7 +26,7 @@ pub(super) struct TableRows {
 
 #[derive(Debug)]
 enum Column {
-    Text(StringBuilder),
+    Text(StringViewBuilder),
     BigInt(Int64Builder),
     Int(Int32Builder),
     Double(Float64Builder),
@@ -52,7 +55,7 @@ macro_rules! writers {
 impl TableRows {
     /// No rows yet.
     pub(super) fn new(shape: &'static TableShape) -> Self {
-        let schema = shape.schema();
+        let schema = shape.row_schema();
         let columns = shape.columns.iter().map(|column| Column::new(column.kind)).collect();
         Self {
             shape,
@@ -138,6 +141,11 @@ impl TableRows {
     }
 }
 
+/// Of texts that are views into blocks.
+pub(super) fn text_builder() -> StringViewBuilder {
+    StringViewBuilder::new().with_fixed_block_size(TEXT_BLOCK_BYTES)
+}
+
 /// Eight hexadecimal digits, all at once.
 fn hexadecimal(word: u32) -> [u8; 8] {
     // A byte per digit, the first digit in the highest byte.
@@ -154,7 +162,7 @@ fn hexadecimal(word: u32) -> [u8; 8] {
 impl Column {
     fn new(kind: ColumnType) -> Self {
         match kind {
-            ColumnType::Text => Self::Text(StringBuilder::new()),
+            ColumnType::Text => Self::Text(text_builder()),
             ColumnType::BigInt => Self::BigInt(Int64Builder::new()),
             ColumnType::Int => Self::Int(Int32Builder::new()),
             ColumnType::Double => Self::Double(Float64Builder::new()),
@@ -167,11 +175,7 @@ impl Column {
 
     fn finish(&mut self) -> ArrayRef {
         match self {
-            Self::Text(builder) => {
-                // The next epoch will be about as large.
-                let next = StringBuilder::with_capacity(builder.len(), builder.values_slice().len());
-                Arc::new(std::mem::replace(builder, next).finish())
-            }
+            Self::Text(builder) => Arc::new(builder.finish()),
             Self::BigInt(builder) => Arc::new(builder.finish()),
             Self::Int(builder) => Arc::new(builder.finish()),
             Self::Double(builder) => Arc::new(builder.finish()),

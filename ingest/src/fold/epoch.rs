@@ -20,6 +20,9 @@ const FORMAT: u8 = 1;
 pub const LATE: u8 = 0x80;
 const LATE_FLAG: &str = "late";
 
+/// Blobs live for seconds: for speed.
+const COMPRESSION_LEVEL: i32 = -3;
+
 /// Largest blob taken, bytes; what is larger is damaged.
 const BLOB_BYTES_MAX: usize = 1 << 30;
 
@@ -41,9 +44,9 @@ pub struct EpochRecord {
     /// Number of the first case change.
     #[prost(uint64, tag = "5")]
     pub sequence: u64,
-    /// Changes of counts, as they go to `cells.v1`; none for rejections.
-    #[prost(message, optional, tag = "6")]
-    pub cells: Option<v1::CellChanges>,
+    /// Changes of counts as they go to `cells.v1`, an encoded [`v1::CellChanges`]; none for rejections.
+    #[prost(bytes = "bytes", optional, tag = "6")]
+    pub cells: Option<Bytes>,
 }
 
 /// A change of another case, and the record of the epoch that caused it.
@@ -85,16 +88,19 @@ impl EpochRecord {
         let plain = self.encode_to_vec();
         let mut blob = vec![FORMAT];
         blob.extend_from_slice(&(plain.len() as u32).to_le_bytes());
-        let packed = zstd::bulk::compress(&plain, 1).map_err(|error| self.damaged(&error))?;
+        let packed = zstd::bulk::compress(&plain, COMPRESSION_LEVEL).map_err(|error| FoldError::Outbox {
+            epoch: self.next_offset(),
+            problem: error.to_string(),
+        })?;
         blob.extend_from_slice(&packed);
         Ok(blob)
     }
 
-    fn damaged(&self, problem: &dyn std::fmt::Display) -> FoldError {
-        let epoch = self.cells.as_ref().map_or(0, |cells| cells.epoch);
-        FoldError::Outbox {
-            epoch,
-            problem: problem.to_string(),
+    /// Changes of counts; none where it has none.
+    pub fn cell_changes(&self) -> Result<Vec<v1::CellChange>, prost::DecodeError> {
+        match &self.cells {
+            Some(cells) => Ok(v1::CellChanges::decode(cells.as_ref())?.changes),
+            None => Ok(Vec::new()),
         }
     }
 
@@ -143,7 +149,7 @@ impl EpochRecord {
                 }
             })?;
         }
-        rows.push_cells(self.cells.as_ref().map_or(&[], |cells| &cells.changes));
+        self.cell_changes()?.iter().for_each(|change| rows.push_cell(change));
         Ok(())
     }
 

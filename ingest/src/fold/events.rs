@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use prost::Message as _;
 use shiyu_log::{Topic, fault};
 use shiyu_schemas::v1::{self, Outcome};
 
@@ -17,6 +18,9 @@ use super::step::step;
 
 /// How far an event's time may run ahead of the hub's clock and still move the watermark.
 const AHEAD_MAX: Duration = Duration::from_mins(5);
+
+/// Field `changes` of [`v1::CellChanges`].
+const CHANGES_TAG: u32 = 4;
 
 /// Folds events; one epoch at a time.
 #[derive(Debug)]
@@ -123,19 +127,24 @@ impl<V: StateView> EventFold<V> {
 
     /// Ends the epoch: what goes to the state store, and what it did. The rows wait in [`Self::rows_mut`].
     pub fn end(&mut self, incarnation: u64, epoch: u64) -> (Changes, EpochRecord) {
-        let cells = v1::CellChanges {
+        let head = v1::CellChanges {
             partition: self.partition,
             incarnation,
             epoch,
-            changes: cell::sum(&mut self.deltas),
             watermark_us: self.watermark_us,
             // Who owns the partition when this is appended is set then.
             ..v1::CellChanges::default()
         };
+        // Written once: as the log gets it, which is as the outbox holds it.
+        let mut cells = head.encode_to_vec();
+        let rows = &mut self.rows;
+        cell::sum(&mut self.deltas, |change| {
+            rows.push_cell(change);
+            prost::encoding::message::encode(CHANGES_TAG, change, &mut cells);
+        });
         self.deltas.clear();
-        self.rows.push_cells(&cells.changes);
         let mut record = std::mem::take(&mut self.record);
-        record.cells = Some(cells);
+        record.cells = Some(cells.into());
         (self.cache.take_changes(), record)
     }
 }

@@ -17,7 +17,8 @@ use tokio::time::Instant;
 
 use super::error::FoldError;
 use super::handle::FoldOptions;
-use super::partition::{OutboxTrimmer, state_name};
+use super::outbox::OutboxTrimmer;
+use super::partition::state_name;
 use super::worker::FULL_RETRY;
 
 /// Bytes a unit of the budget stands for.

@@ -131,9 +131,10 @@ struct Told {
 
 impl Told {
     fn take(&mut self, epoch: Epoch) {
+        let cell_changes = epoch.record.cell_changes().unwrap();
         self.outcomes.extend(epoch.record.outcomes);
         self.own.extend(epoch.record.own);
-        for change in epoch.record.cells.unwrap_or_default().changes {
+        for change in cell_changes {
             let sum = self
                 .cells
                 .entry((change.cell, change.hour_us, change.category))

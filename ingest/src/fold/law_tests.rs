@@ -106,10 +106,16 @@ fn fold(events: &[v1::Event], epoch_records: usize) -> Folded {
     });
     Folded {
         states: states.collect(),
-        cells: cell::sum(&mut deltas),
+        cells: summed(&mut deltas),
         matched,
         waiting,
     }
+}
+
+fn summed(deltas: &mut [CellDelta]) -> Vec<v1::CellChange> {
+    let mut changes = Vec::new();
+    cell::sum(deltas, |change| changes.push(change.clone()));
+    changes
 }
 
 fn records(folded: &Folded) -> impl Iterator<Item = RecordState> {
@@ -127,7 +133,7 @@ proptest! {
     fn the_sum_of_changes_is_the_recount_of_the_cases((events, _) in two_orders()) {
         let folded = fold(&events, 5);
         let mut recount: Vec<CellDelta> = records(&folded).filter_map(|record| record.delta(1)).collect();
-        prop_assert_eq!(&folded.cells, &cell::sum(&mut recount));
+        prop_assert_eq!(&folded.cells, &summed(&mut recount));
         let corrections = |paired| {
             records(&folded).filter(|record| record.standing().is_correction() && record.paired == paired).count() as i64
         };

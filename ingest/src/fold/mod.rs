@@ -14,6 +14,9 @@
 //! - [`rows`]: what the step did, as Arrow rows of the stored tables
 //! - [`epoch`]: what one epoch did, small enough to lie in the outbox until the tables have it
 //! - [`attempt`]: a record that kills the process is left out after three tries
+//! - [`head`]: where a partition stands, part of every commit
+//! - `view`: the committed states, with a filter of what is surely new
+//! - `outbox`: takes out of it what the tables have
 //! - [`partition`]: an open partition: its state, its place in the log, its one commit
 //! - [`events`], [`rejections`], [`scores`]: the kinds of partition
 //! - [`worker`]: drives one partition: read, apply, commit, then the repeatable effects
@@ -37,7 +40,9 @@ pub mod event;
 pub mod events;
 pub mod flusher;
 pub mod handle;
+pub mod head;
 pub mod horizon;
+mod outbox;
 mod own_cases;
 pub mod partition;
 pub mod progress;
@@ -46,6 +51,7 @@ pub mod rows;
 pub mod scores;
 pub mod snapshot;
 pub mod step;
+mod view;
 pub mod withdrawal;
 pub mod worker;
 

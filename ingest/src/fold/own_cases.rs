@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Int32Array, Int32Builder, Int64Builder, RecordBatch, StringBuilder, UInt32Array,
+    ArrayRef, BooleanBuilder, Int32Array, Int32Builder, Int64Builder, RecordBatch, StringViewBuilder, UInt32Array,
 };
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 use shiyu_schemas::table::{CASE_CHANGES, EVENTS};
 
 use super::case::Standing;
+use super::columns::text_builder;
 use super::event::Event;
 use super::step::OwnChange;
 
@@ -21,12 +22,12 @@ pub(super) struct OwnCases {
     /// Rows of the events.
     events: Vec<u32>,
     sequence: Int64Builder,
-    kind: StringBuilder,
-    state: StringBuilder,
+    kind: StringViewBuilder,
+    state: StringViewBuilder,
     open: BooleanBuilder,
     counted: BooleanBuilder,
     versions: Int32Builder,
-    match_key: StringBuilder,
+    match_key: StringViewBuilder,
 }
 
 impl OwnCases {
@@ -34,15 +35,15 @@ impl OwnCases {
     pub(super) fn new(partition: i32) -> Self {
         Self {
             partition,
-            schema: CASE_CHANGES.schema(),
+            schema: CASE_CHANGES.row_schema(),
             events: Vec::new(),
             sequence: Int64Builder::new(),
-            kind: StringBuilder::new(),
-            state: StringBuilder::new(),
+            kind: text_builder(),
+            state: text_builder(),
             open: BooleanBuilder::new(),
             counted: BooleanBuilder::new(),
             versions: Int32Builder::new(),
-            match_key: StringBuilder::new(),
+            match_key: text_builder(),
         }
     }
 

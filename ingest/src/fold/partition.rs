@@ -9,62 +9,25 @@ use std::hash::{BuildHasher, RandomState};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use prost::Message;
-use shiyu_log::state::{Filter, PartitionState, Space, StateBatch};
+use shiyu_log::state::{PartitionState, Space, StateBatch};
 use shiyu_log::{EventLog, LogError, Topic, fault};
 use shiyu_schemas::v1;
 
 use super::attempt::{self, Attempts, PoisonOptions};
-use super::cache::{Change, Changes, StateView, key_hash};
+use super::cache::{Change, Changes};
 use super::count::FeedCounts;
 use super::epoch::{EpochRecord, replay_scores};
 use super::error::FoldError;
 use super::events::EventFold;
+use super::head::{HEAD, Head, decode, head_of};
 use super::horizon::Sweep;
+use super::outbox::OutboxTrimmer;
 use super::rejections::RejectionFold;
 use super::scores::ScoreFold;
+use super::view::FilteredView;
 
-/// Keys a new filter is made for, at least.
-const FILTER_KEYS_MIN: usize = 1 << 18;
-
-/// Key of the head, in `meta`.
-pub(super) const HEAD: &[u8] = b"head";
 const COUNTS: &[u8] = b"counts";
 const SWEEP: &[u8] = b"sweep";
-
-/// Where the fold of a partition stands; part of every commit.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub(super) struct Head {
-    /// The log it is folded from.
-    #[prost(fixed64, tag = "1")]
-    pub(super) log: u64,
-    /// This life of the fold.
-    #[prost(fixed64, tag = "2")]
-    pub(super) incarnation: u64,
-    /// Offset of the next record.
-    #[prost(uint64, tag = "3")]
-    pub(super) offset: u64,
-    /// The last epoch committed; an epoch's number is the offset behind its last record.
-    #[prost(uint64, tag = "4")]
-    pub(super) epoch: u64,
-    /// Case changes made.
-    #[prost(uint64, tag = "5")]
-    pub(super) sequence: u64,
-    /// Microseconds since 1970 UTC.
-    #[prost(sint64, tag = "6")]
-    pub(super) watermark_us: i64,
-    /// Epochs whose changes of counts were in the log when this was committed.
-    #[prost(uint64, tag = "7")]
-    pub(super) cells_epoch: u64,
-    /// Offset of `cells.v1` behind these changes, as far as this owner appended them.
-    #[prost(uint64, tag = "8")]
-    pub(super) cells_offset: u64,
-    /// Generation of the owner; 0 where partitions have no owners.
-    #[prost(uint64, tag = "9")]
-    pub(super) generation: u64,
-    /// Hash of the last record folded, by which a topic that was made anew is known; 0: none yet.
-    #[prost(fixed64, tag = "10")]
-    pub(super) last_record: u64,
-}
 
 /// What the owner of a partition found when it took it over from another process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -493,11 +456,7 @@ impl Partition {
 
     /// What takes epochs out of the outbox once the tables have them.
     pub fn trimmer(&self) -> OutboxTrimmer {
-        OutboxTrimmer {
-            topic: self.topic,
-            number: self.number,
-            state: self.state.clone(),
-        }
+        OutboxTrimmer::new(self.topic, self.number, self.state.clone())
     }
 
     fn view_mut(&mut self) -> Option<&mut FilteredView> {
@@ -515,147 +474,6 @@ fn noted(source: std::io::Error) -> FoldError {
         path: "run/attempts".into(),
         source,
     })
-}
-
-/// Where the fold of a partition stood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
-    /// Offset of the next record to fold.
-    pub offset: u64,
-    /// Epochs committed.
-    pub epoch: u64,
-    /// First offset of what the outbox still holds, or else `offset`: what lies before it is never read again.
-    pub needed_from: u64,
-}
-
-/// Where a committed state stands; none where nothing was committed. Blocks.
-pub fn standing_of(state: &PartitionState) -> Result<Option<Standing>, FoldError> {
-    let Some(bytes) = state.get(Space::Meta, HEAD)? else {
-        return Ok(None);
-    };
-    let head: Head = decode(&bytes, "the head of a partition")?;
-    let mut needed_from = head.offset;
-    if let Some((key, blob)) = state.prefix(Space::Outbox, b"")?.first() {
-        let epoch = key.as_slice().try_into().map_or(0, u64::from_be_bytes);
-        needed_from = EpochRecord::from_blob(epoch, blob)?.first_offset;
-    }
-    Ok(Some(Standing {
-        offset: head.offset,
-        epoch: head.epoch,
-        needed_from,
-    }))
-}
-
-/// Offset of the next record and number of epochs, from a head's bytes.
-pub fn place_of_head(bytes: &[u8]) -> Result<(u64, u64), FoldError> {
-    let head: Head = decode(bytes, "the head of a partition")?;
-    Ok((head.offset, head.epoch))
-}
-
-/// Makes a state go on with another log, which holds the same records: a restored one. Blocks.
-pub fn rebase(state: &PartitionState, log: u64) -> Result<(), FoldError> {
-    let Some(bytes) = state.get(Space::Meta, HEAD)? else {
-        return Ok(());
-    };
-    let head: Head = decode(&bytes, "the head of a partition")?;
-    let mut batch = StateBatch::new();
-    batch.put(Space::Meta, HEAD, Head { log, ..head }.encode_to_vec());
-    Ok(state.commit(batch)?)
-}
-
-/// The head of a state, if it has one.
-pub(super) fn head_of(bytes: Option<Vec<u8>>) -> Result<Option<Head>, FoldError> {
-    bytes.map(|bytes| decode(&bytes, "the head of a partition")).transpose()
-}
-
-/// The offset a state is at; none where nothing was committed.
-pub fn offset_of(state: &PartitionState) -> Result<Option<u64>, FoldError> {
-    Ok(head_of(state.get(Space::Meta, HEAD)?)?.map(|head| head.offset))
-}
-
-fn decode<T: Message + Default>(bytes: &[u8], what: &'static str) -> Result<T, FoldError> {
-    T::decode(bytes).map_err(|source| FoldError::State { what, source })
-}
-
-/// Takes epochs out of a partition's outbox.
-#[derive(Debug, Clone)]
-pub struct OutboxTrimmer {
-    topic: Topic,
-    number: u32,
-    state: PartitionState,
-}
-
-impl OutboxTrimmer {
-    /// Which partition's it is.
-    pub fn partition(&self) -> (Topic, u32) {
-        (self.topic, self.number)
-    }
-
-    /// Takes epochs out, in one commit. Blocks.
-    pub fn trim(&self, epochs: impl Iterator<Item = u64>) -> Result<(), LogError> {
-        let mut batch = StateBatch::new();
-        for epoch in epochs {
-            batch.delete(Space::Outbox, epoch.to_be_bytes());
-        }
-        if batch.is_empty() {
-            return Ok(());
-        }
-        fault::pass("outbox.trim")?;
-        self.state.commit(batch)?;
-        fault::pass("outbox.trimmed")
-    }
-}
-
-/// The committed states, with a filter in memory that knows most of the keys that are surely new.
-#[derive(Debug)]
-struct FilteredView {
-    state: PartitionState,
-    filter: Filter,
-}
-
-impl FilteredView {
-    fn open(state: PartitionState) -> Result<Self, FoldError> {
-        let filter = filter_of(&state)?;
-        Ok(Self { state, filter })
-    }
-
-    /// Keys that were just committed. Keys written again count again, so the filter is made anew now and then.
-    fn learn(&mut self, changes: &Changes) -> Result<(), FoldError> {
-        for Change { hash, .. } in changes.iter().filter(|change| change.value.is_some()) {
-            if !self.filter.maybe_contains(hash) {
-                self.filter.insert(hash);
-            }
-        }
-        if self.filter.is_full() {
-            self.filter = filter_of(&self.state)?;
-        }
-        Ok(())
-    }
-}
-
-impl StateView for FilteredView {
-    fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, FoldError> {
-        self.get_hashed(key, key_hash(key))
-    }
-
-    fn get_hashed(&mut self, key: &[u8], hash: u64) -> Result<Option<Vec<u8>>, FoldError> {
-        if self.filter.maybe_contains(hash) {
-            Ok(self.state.get(Space::Records, key)?)
-        } else {
-            Ok(None)
-        }
-    }
-}
-
-/// A filter of all committed keys, with room for as many again and more.
-fn filter_of(state: &PartitionState) -> Result<Filter, FoldError> {
-    let mut hashes = Vec::new();
-    state.for_each_key(Space::Records, |key| hashes.push(key_hash(key)))?;
-    let mut filter = Filter::with_capacity((hashes.len() * 4).max(FILTER_KEYS_MIN));
-    for hash in hashes {
-        filter.insert(hash);
-    }
-    Ok(filter)
 }
 
 /// What a record is known by; never 0.

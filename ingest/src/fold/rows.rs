@@ -108,22 +108,20 @@ impl EventRows {
         push_case(&mut self.others, feed, change, self.partition, sequence);
     }
 
-    /// Changes of counts.
-    pub fn push_cells(&mut self, changes: &[v1::CellChange]) {
+    /// A change of counts.
+    pub fn push_cell(&mut self, change: &v1::CellChange) {
         let rows = &mut self.cells;
-        for change in changes {
-            rows.big_option((change.cell != 0).then_some(change.cell));
-            rows.time(change.hour_us);
-            rows.boolean(change.day_only);
-            rows.text(&change.category);
-            rows.text(change.channel().word());
-            rows.text(change.origin().word());
-            rows.text(change.place_precision().word());
-            rows.big(change.count);
-            rows.big(change.open);
-            rows.big(change.severity);
-            rows.end_row();
-        }
+        rows.big_option((change.cell != 0).then_some(change.cell));
+        rows.time(change.hour_us);
+        rows.boolean(change.day_only);
+        rows.text(&change.category);
+        rows.text(change.channel().word());
+        rows.text(change.origin().word());
+        rows.text(change.place_precision().word());
+        rows.big(change.count);
+        rows.big(change.open);
+        rows.big(change.severity);
+        rows.end_row();
     }
 
     /// Rows by table, where there are any; afterwards there are none. A table may come twice.
@@ -289,10 +287,10 @@ mod tests {
             }),
             9,
         );
-        rows.push_cells(&[v1::CellChange {
+        rows.push_cell(&v1::CellChange {
             count: -1,
             ..v1::CellChange::default()
-        }]);
+        });
         let tables = rows.finish();
         assert_eq!(
             tables.iter().map(|(table, _)| *table).collect::<Vec<_>>(),
@@ -300,7 +298,7 @@ mod tests {
         );
         let events = &tables[0].1;
         assert_eq!(events.num_rows(), 1);
-        let text = |name| events.column(EVENTS.index(name)).as_string::<i32>().value(0).to_owned();
+        let text = |name| events.column(EVENTS.index(name)).as_string_view().value(0).to_owned();
         assert_eq!(text("outcome"), "stale");
         assert_eq!(text("content_hash"), "000000000000000000000000000000ab");
         assert_eq!(text("areas"), r#"{"ward":"7"}"#);
@@ -354,7 +352,7 @@ mod tests {
         assert_eq!((cases[0].num_rows(), cases[1].num_rows()), (2, 1));
         assert_eq!(cases[0].schema(), cases[1].schema());
         let text = |name, row| {
-            let column = cases[0].column(CASE_CHANGES.index(name)).as_string::<i32>();
+            let column = cases[0].column(CASE_CHANGES.index(name)).as_string_view();
             (!column.is_null(row)).then(|| column.value(row).to_owned())
         };
         assert_eq!(

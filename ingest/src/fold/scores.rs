@@ -59,7 +59,7 @@ mod tests {
         let record = fold.apply(5, &[score.encode_to_vec().into()]).unwrap();
         assert_eq!((record.first_offset, record.next_offset()), (5, 6));
         let tables = fold.rows_mut().finish();
-        let text = |name| tables[0].1.column(SCORES.index(name)).as_string::<i32>().value(0);
+        let text = |name| tables[0].1.column(SCORES.index(name)).as_string_view().value(0);
         assert_eq!(
             (tables[0].0, text("model"), text("level")),
             ("scores", "order", "yellow")

@@ -20,7 +20,7 @@ use shiyu_log::LogError;
 use shiyu_log::state::{PartitionState, Space, StateBatch};
 
 use super::error::FoldError;
-use super::partition::head_of;
+use super::head::{HEAD, head_of};
 
 const MAGIC: [u8; 8] = *b"SYSTATE1";
 /// Contents of a block before compression, about.
@@ -66,7 +66,7 @@ pub fn write_snapshot(
     path: &Path,
 ) -> Result<Option<SnapshotHeader>, FoldError> {
     let frozen = state.freeze();
-    let Some(head) = head_of(frozen.get(Space::Meta, super::partition::HEAD)?)? else {
+    let Some(head) = head_of(frozen.get(Space::Meta, HEAD)?)? else {
         return Ok(None);
     };
     let header = SnapshotHeader {
@@ -319,7 +319,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use shiyu_log::state::StateStore;
 
-    use super::super::partition::{HEAD, Head};
+    use super::super::head::Head;
     use super::*;
 
     fn filled(store: &StateStore, records: u32) -> PartitionState {

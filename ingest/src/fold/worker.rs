@@ -117,7 +117,9 @@ impl Worker {
         if let Some(cells) = &epoch.record.cells
             && !epoch.cells_appended
         {
-            let offset = self.append_cells(cells, partition.generation()).await?;
+            let offset = self
+                .append_cells(partition.number(), cells, partition.generation())
+                .await?;
             partition.note_cells_appended(epoch.number, offset);
         }
         let units = budget_units(&epoch.tables, self.options.unflushed_bytes_max);
@@ -145,8 +147,9 @@ impl Worker {
         Ok(())
     }
 
-    /// Appends changes of counts under the owner's generation; returns the offset behind them. Where the disk is full it waits for room.
-    async fn append_cells(&self, cells: &v1::CellChanges, generation: u64) -> Result<u64, FoldError> {
+    /// Appends changes of counts (encoded) under the owner's generation; returns the offset behind them. Where the disk is full it waits
+    /// for room.
+    async fn append_cells(&self, partition: u32, cells: &[u8], generation: u64) -> Result<u64, FoldError> {
         // Protobuf merges what stands behind one another.
         let owned = v1::CellChanges {
             generation,
@@ -154,8 +157,8 @@ impl Worker {
         };
         loop {
             let mut records = Records::new();
-            records.push(&cells.partition.to_be_bytes(), |buffer| {
-                buffer.extend(cells.encode_to_vec());
+            records.push(&partition.to_be_bytes(), |buffer| {
+                buffer.extend_from_slice(cells);
                 buffer.extend(owned.encode_to_vec());
             });
             fault::pass("cells.append")?;
@@ -224,13 +227,8 @@ impl Worker {
         metrics::counter!("shiyu_fold_received_records", &labels).increment(epoch.record.outcomes.len() as u64);
         metrics::gauge!("shiyu_fold_lag_records", &labels).set(end.saturating_sub(epoch.record.next_offset()) as f64);
         metrics::histogram!("shiyu_fold_epoch_seconds", &labels).record(elapsed.as_secs_f64());
-        if let Some(cells) = epoch
-            .record
-            .cells
-            .as_ref()
-            .filter(|cells| cells.watermark_us != i64::MIN)
-        {
-            metrics::gauge!("shiyu_fold_watermark_seconds", &labels).set(cells.watermark_us as f64 / 1e6);
+        if epoch.record.cells.is_some() && epoch.watermark_us != i64::MIN {
+            metrics::gauge!("shiyu_fold_watermark_seconds", &labels).set(epoch.watermark_us as f64 / 1e6);
         }
         for (feed, counts) in &epoch.counts.feeds {
             let outcomes = [

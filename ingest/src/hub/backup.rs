@@ -20,7 +20,8 @@ use shiyu_schemas::v1;
 
 use super::HubError;
 use crate::fold::FOLDED;
-use crate::fold::partition::{place_of_head, rebase, state_name};
+use crate::fold::head::{place_of_head, rebase};
+use crate::fold::partition::state_name;
 
 /// The list of what a backup holds; written last, so a folder without it is none.
 pub const MANIFEST: &str = "backup.json";

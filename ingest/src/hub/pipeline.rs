@@ -65,6 +65,17 @@ struct DeliveryInfo {
     bytes_total: u64,
 }
 
+/// A delivery whose rows are durable; its position is not yet.
+struct Covered {
+    position: v1::SourcePosition,
+    bytes_done: u64,
+    bytes_total: u64,
+    /// Read so far, by this run.
+    records: u64,
+    /// A planted bug: rejections that come behind the position.
+    late: Option<Records>,
+}
+
 /// Offsets of appended events, to be settled.
 struct Range {
     partition: u32,
@@ -83,6 +94,7 @@ impl Pipeline<'_> {
         let (read_sender, read_receiver) = mpsc::channel(QUEUE);
         let (door_sender, mut door_receiver) = mpsc::channel(QUEUE);
         let (range_sender, range_receiver) = mpsc::channel(UNSETTLED);
+        let (covered_sender, covered_receiver) = mpsc::channel(QUEUE);
         let reading = tokio::spawn(read_all(reader, read_sender));
         let entrance = Entrance {
             door: self.door.clone(),
@@ -94,17 +106,25 @@ impl Pipeline<'_> {
             while let Some(passed) = door_receiver.recv().await {
                 match passed {
                     Ok(passed) => {
-                        self.append(passed, positions, progress, &mut balance, &range_sender)
-                            .await?;
+                        let covered = self.append(passed, &mut balance, &range_sender).await?;
+                        if covered_sender.send(covered).await.is_err() {
+                            // The covering side failed; its error is returned below.
+                            break;
+                        }
                     }
                     Err(problem) => balance.failed_sources.push(problem),
                 }
             }
-            drop(range_sender);
+            drop((range_sender, covered_sender));
             Ok::<_, HubError>(balance)
         };
-        let (balance, settled) = tokio::join!(appending, self.settle(range_receiver));
+        let (balance, covered, settled) = tokio::join!(
+            appending,
+            self.cover(covered_receiver, positions, progress),
+            self.settle(range_receiver)
+        );
         let mut balance = balance?;
+        covered?;
         reading.await?;
         passing.await?;
         for (outcome, count) in settled? {
@@ -115,14 +135,13 @@ impl Pipeline<'_> {
         Ok(balance)
     }
 
+    /// Appends a delivery's events and rejections; returns when both are durable.
     async fn append(
         &self,
         passed: Passed,
-        positions: &Mutex<Positions>,
-        progress: &Progress,
         balance: &mut FeedBalance,
         ranges: &mpsc::Sender<Range>,
-    ) -> Result<(), HubError> {
+    ) -> Result<Covered, HubError> {
         let Passed {
             output,
             mut encoded,
@@ -133,9 +152,10 @@ impl Pipeline<'_> {
         for range in self.append_encoded(encoded).await? {
             if ranges.send(range).await.is_err() {
                 // The settling side failed; its error is returned by `run`.
-                return Ok(());
+                break;
             }
         }
+        metrics::counter!("shiyu_intake_records_total", "feed" => self.feed.to_owned()).increment(output.read);
         let position = v1::SourcePosition {
             feed: self.feed.to_owned(),
             source: delivery.source.clone(),
@@ -146,19 +166,40 @@ impl Pipeline<'_> {
             rejected: output.rejections.len() as u64,
             replaced_characters: delivery.replaced_characters,
         };
-        positions.lock().await.append(self.log, position).await?;
-        fault::pass("position.appended")?;
-        if let Some(late) = late {
-            self.append_rejections(late).await?;
-        }
-        metrics::counter!("shiyu_intake_records_total", "feed" => self.feed.to_owned()).increment(output.read);
-        progress(&v1::LoadProgress {
-            feed: self.feed.to_owned(),
-            source: delivery.source,
+        Ok(Covered {
+            position,
             bytes_done: delivery.bytes_done,
             bytes_total: delivery.bytes_total,
             records: balance.read,
-        });
+            late,
+        })
+    }
+
+    /// Appends the positions that cover what is durable, while the next rows are on their way.
+    async fn cover(
+        &self,
+        mut receiver: mpsc::Receiver<Covered>,
+        positions: &Mutex<Positions>,
+        progress: &Progress,
+    ) -> Result<(), HubError> {
+        let mut waiting = Vec::with_capacity(QUEUE);
+        while receiver.recv_many(&mut waiting, QUEUE).await > 0 {
+            let covering = waiting.iter().map(|covered| covered.position.clone());
+            positions.lock().await.append(self.log, covering).await?;
+            fault::pass("position.appended")?;
+            for covered in waiting.drain(..) {
+                if let Some(late) = covered.late {
+                    self.append_rejections(late).await?;
+                }
+                progress(&v1::LoadProgress {
+                    feed: self.feed.to_owned(),
+                    source: covered.position.source,
+                    bytes_done: covered.bytes_done,
+                    bytes_total: covered.bytes_total,
+                    records: covered.records,
+                });
+            }
+        }
         Ok(())
     }
 

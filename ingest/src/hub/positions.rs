@@ -51,13 +51,23 @@ impl Positions {
             .collect()
     }
 
-    /// Appends a position; call it only when the rows it covers are durable.
-    pub async fn append(&mut self, log: &dyn EventLog, position: v1::SourcePosition) -> Result<(), LogError> {
+    /// Appends positions, in one write; call it only when the rows they cover are durable.
+    pub async fn append(
+        &mut self,
+        log: &dyn EventLog,
+        positions: impl IntoIterator<Item = v1::SourcePosition>,
+    ) -> Result<(), LogError> {
+        let positions: Vec<v1::SourcePosition> = positions.into_iter().collect();
         let mut records = Records::new();
-        records.push_message(position.source.as_bytes(), &position);
+        for position in &positions {
+            records.push_message(position.source.as_bytes(), position);
+        }
         fault::pass("position.append")?;
         log.append(Topic::Sources, 0, records).await?;
-        self.newest.insert((position.feed, position.source), position.position);
+        let newest = positions
+            .into_iter()
+            .map(|position| ((position.feed, position.source), position.position));
+        self.newest.extend(newest);
         Ok(())
     }
 }

@@ -4,7 +4,8 @@ use shiyu_log::local::LocalLog;
 use shiyu_log::{EventLog as _, Topic};
 
 use super::{Hub, HubError, backup};
-use crate::fold::partition::{standing_of, state_name};
+use crate::fold::head::standing_of;
+use crate::fold::partition::state_name;
 
 /// Topics that are trimmed. `cells.v1` and `scores.v1` are read whole when the engine starts, `sources.v1` and
 /// `revisions.v1` when the hub does.

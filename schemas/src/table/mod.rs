@@ -91,8 +91,20 @@ pub enum MergeRule {
 impl TableShape {
     /// The Arrow schema; each field carries its comment as metadata `comment`.
     pub fn schema(&self) -> SchemaRef {
+        self.schema_with(ColumnType::data_type)
+    }
+
+    /// The same for rows on their way to a file: texts are views, which cost little to put in order.
+    pub fn row_schema(&self) -> SchemaRef {
+        self.schema_with(|kind| match kind {
+            ColumnType::Text => DataType::Utf8View,
+            other => other.data_type(),
+        })
+    }
+
+    fn schema_with(&self, data_type: fn(ColumnType) -> DataType) -> SchemaRef {
         let fields = self.columns.iter().map(|column| {
-            Field::new(column.name, column.kind.data_type(), column.nullable)
+            Field::new(column.name, data_type(column.kind), column.nullable)
                 .with_metadata([("comment".to_owned(), column.comment.to_owned())].into())
         });
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))

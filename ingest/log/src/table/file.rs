@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray as _, RecordBatch};
 use arrow::compute::interleave_record_batch;
-use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::row::Rows;
 use arrow::temporal_conversions::date32_to_datetime;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -41,15 +42,15 @@ type RowKey = (Option<i32>, Option<i64>, u32, u32);
 
 /// Writes rows as files.
 pub fn encode(shape: &TableShape, batches: &[RecordBatch]) -> Result<Vec<TableFile>, ParquetError> {
-    let keys = keys_of(shape, batches)?;
+    let Some(first) = batches.first() else {
+        return Ok(Vec::new());
+    };
+    let keys = keys_of(shape, &first.schema(), batches)?;
     let stored: Vec<RecordBatch> = batches
         .iter()
         .map(|batch| without_partition(shape, batch))
         .collect::<Result<_, ArrowError>>()?;
-    let Some(first) = stored.first() else {
-        return Ok(Vec::new());
-    };
-    let schema = first.schema();
+    let schema = stored[0].schema();
     if shape.partition_by.is_none() && shape.sort_by.is_empty() {
         let mut writer = writer(&schema, &stored)?;
         for batch in &stored {
@@ -73,7 +74,7 @@ pub fn encode(shape: &TableShape, batches: &[RecordBatch]) -> Result<Vec<TableFi
 }
 
 /// A key per row, sorted where the table has an order; NULL stands first.
-fn keys_of(shape: &TableShape, batches: &[RecordBatch]) -> Result<Vec<RowKey>, ArrowError> {
+fn keys_of(shape: &TableShape, schema: &Schema, batches: &[RecordBatch]) -> Result<Vec<RowKey>, ArrowError> {
     // A BIGINT that comes first is compared as itself, which is much faster; the rest of an order as rows of bytes.
     let first = match shape.sort_by {
         [column, ..] if shape.columns[shape.index(column)].kind == ColumnType::BigInt => Some(shape.index(column)),
@@ -96,7 +97,7 @@ fn keys_of(shape: &TableShape, batches: &[RecordBatch]) -> Result<Vec<RowKey>, A
         keys.sort_unstable();
         return Ok(keys);
     }
-    let converter = Converter::new(shape, rest)?;
+    let converter = Converter::new(schema, rest)?;
     let rows: Vec<Rows> = batches
         .iter()
         .filter_map(|batch| converter.rows(batch).transpose())
@@ -142,8 +143,11 @@ fn parquet_bytes(schema: &SchemaRef, batches: &[RecordBatch], rows: &[RowKey]) -
 /// A writer of one of our files, in memory; `sample` tells how its columns are best written.
 pub fn writer(schema: &SchemaRef, sample: &[RecordBatch]) -> Result<ArrowWriter<Vec<u8>>, ParquetError> {
     let plain: SchemaRef = Arc::new(schema.as_ref().clone().with_metadata(HashMap::new()));
-    let properties = properties(&plain, sample)?;
-    ArrowWriter::try_new(Vec::new(), plain, Some(properties))
+    // Whether a text was a view in memory is nothing a file should say: readers take the types of the table.
+    let options = ArrowWriterOptions::new()
+        .with_properties(properties(&plain, sample)?)
+        .with_skip_arrow_metadata(true);
+    ArrowWriter::try_new_with_options(Vec::new(), plain, options)
 }
 
 /// How to write the columns. A dictionary of values that hardly repeat costs more than it saves; least and greatest texts say little of
@@ -158,7 +162,7 @@ fn properties(schema: &SchemaRef, rows: &[RecordBatch]) -> Result<WriterProperti
     };
     for (field, column) in schema.fields().iter().zip(sample.columns()) {
         let path = ColumnPath::from(field.name().as_str());
-        if *field.data_type() == DataType::Utf8 {
+        if matches!(field.data_type(), DataType::Utf8 | DataType::Utf8View) {
             builder = builder.set_column_statistics_enabled(path.clone(), EnabledStatistics::None);
         }
         if repeats(column.as_ref()) {
@@ -179,6 +183,7 @@ fn repeats(column: &dyn Array) -> bool {
     let seen = rows().count();
     let distinct = match column.data_type() {
         DataType::Utf8 => distinct(rows().map(|row| column.as_string::<i32>().value(row))),
+        DataType::Utf8View => distinct(rows().map(|row| column.as_string_view().value(row))),
         DataType::Int64 => distinct(rows().map(|row| column.as_primitive::<Int64Type>().value(row))),
         DataType::Timestamp(..) => {
             distinct(rows().map(|row| column.as_primitive::<TimestampMicrosecondType>().value(row)))

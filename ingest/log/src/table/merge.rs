@@ -114,13 +114,13 @@ impl Cursor {
             return Ok(None);
         };
         let reader = open_file(&path)?;
-        let batch = RecordBatch::new_empty(reader_schema(&reader));
+        let schema = reader_schema(&reader);
         let mut cursor = Self {
             files,
             reader,
-            batch,
-            key: Converter::new(shape, shape.sort_by)?,
-            order: Converter::new(shape, order)?,
+            key: Converter::new(&schema, shape.sort_by)?,
+            order: Converter::new(&schema, order)?,
+            batch: RecordBatch::new_empty(schema),
             keys: None,
             orders: None,
             at: 0,

@@ -2,6 +2,7 @@
 //!
 //! - [`store`]: an object store on local disk that syncs files and folders, for Delta does not
 //! - [`file`]: rows as Parquet files, sorted, split by partition
+//! - `delta`: one Delta table: its files, its commits, the epochs it has
 //! - [`writer`]: commits of many epochs; an epoch a table has is skipped
 //! - `checkpoint`: which epochs the newest checkpoint of a Delta log knows
 //! - `merge`: many sorted files become fewer, by the table's rule
@@ -13,6 +14,7 @@
 //! it; this writer reads it back and leaves out what a table already has.
 
 mod checkpoint;
+mod delta;
 pub mod file;
 mod merge;
 mod order;

@@ -2,9 +2,9 @@
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::SortOptions;
+use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
-use shiyu_schemas::table::TableShape;
 
 /// How every column of `sort_by` is sorted.
 const SORT: SortOptions = SortOptions {
@@ -12,18 +12,21 @@ const SORT: SortOptions = SortOptions {
     nulls_first: true,
 };
 
-/// Columns of a shape as rows that compare as bytes; none where there are no columns.
+/// Columns of a table as rows that compare as bytes; none where there are no columns.
 pub(super) struct Converter(Option<(RowConverter, Vec<&'static str>)>);
 
 impl Converter {
-    pub(super) fn new(shape: &TableShape, columns: &[&'static str]) -> Result<Self, ArrowError> {
+    pub(super) fn new(schema: &Schema, columns: &[&'static str]) -> Result<Self, ArrowError> {
         if columns.is_empty() {
             return Ok(Self(None));
         }
         let fields = columns
             .iter()
-            .map(|column| SortField::new_with_options(shape.columns[shape.index(column)].kind.data_type(), SORT))
-            .collect();
+            .map(|column| {
+                let field = schema.field_with_name(column)?;
+                Ok(SortField::new_with_options(field.data_type().clone(), SORT))
+            })
+            .collect::<Result<_, ArrowError>>()?;
         Ok(Self(Some((RowConverter::new(fields)?, columns.to_vec()))))
     }
 

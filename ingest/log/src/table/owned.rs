@@ -16,12 +16,11 @@ use deltalake::DeltaTableError;
 use deltalake::kernel::Transaction;
 use deltalake::kernel::transaction::TransactionError;
 
+use super::delta::{CommitFailure, Table, application, applied_epochs, note_transactions, table_error};
 use super::snapshot::Snapshot;
 use super::store::SyncedFileSystem;
 use super::upkeep::Merged;
-use super::writer::{
-    CommitFailure, EpochRows, Table, TableWriter, application, applied_epochs, note_transactions, table_error,
-};
+use super::writer::{EpochRows, TableWriter};
 use crate::LogError;
 
 /// How often a commit is tried that others were quicker than.

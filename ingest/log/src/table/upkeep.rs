@@ -19,9 +19,10 @@ use object_store::PutPayload;
 use parquet::errors::ParquetError;
 use shiyu_schemas::table::{MergeRule, TableShape};
 
+use super::delta::{CommitFailure, Table, table_error};
 use super::merge::{MergedFile, Run, merge};
 use super::store::put_synced;
-use super::writer::{CommitFailure, Table, TableWriter, table_error};
+use super::writer::TableWriter;
 use crate::LogError;
 
 /// First letters of the names of files in which no key stands twice.

@@ -14,7 +14,8 @@ use super::snapshots::snapshots_in;
 use super::{Keeper, READ_BYTES, decoded};
 use crate::fold::FoldError;
 use crate::fold::flusher::tables_of;
-use crate::fold::partition::{Ownership, Partition, hash_of, offset_of, state_name};
+use crate::fold::head::offset_of;
+use crate::fold::partition::{Ownership, Partition, hash_of, state_name};
 use crate::fold::snapshot::{read_header, read_snapshot};
 
 impl Keeper {
