@@ -5,28 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
+use shiyu_ingest::city_folder::OnDisk;
 use shiyu_schemas::city::config::CityConfig;
-use shiyu_schemas::city::{City, CityErrors, FolderFiles, yaml};
+use shiyu_schemas::city::{City, CityErrors, yaml};
 
 use crate::cli::CityArgs;
 use crate::exit::{Exit, Failure, OrExit as _};
-
-struct OnDisk(PathBuf);
-
-impl FolderFiles for OnDisk {
-    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        std::fs::read(self.0.join(path)).map_err(|error| format!("cannot read it: {error}"))
-    }
-
-    fn list(&self, folder: &str) -> Vec<String> {
-        let entries = std::fs::read_dir(self.0.join(folder)).into_iter().flatten();
-        let mut names: Vec<String> = entries
-            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .collect();
-        names.sort();
-        names
-    }
-}
 
 /// A city's folder and what fills its variables.
 #[derive(Debug, Clone)]

@@ -112,27 +112,69 @@ fn the_demo_loads_and_answers_and_a_second_load_finds_nothing_new() {
     wrong.code(65);
 }
 
+/// A hub that serves, until it is told to stop.
+struct Hub {
+    process: std::process::Child,
+    /// Of its gRPC services.
+    address: String,
+    /// Kept open: it may have more to say.
+    _output: std::io::Lines<std::io::BufReader<std::process::ChildStdout>>,
+}
+
+impl Hub {
+    fn serve(data_dir: &Path, city: &Path, records: &Path) -> Self {
+        let any = "127.0.0.1:0";
+        let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_shiyu"))
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .arg("--data-dir")
+            .arg(data_dir)
+            .arg("serve")
+            .arg("--city")
+            .arg(city)
+            .arg("--var")
+            .arg(format!("CITY_DATA={}", records.display()))
+            .args(["--grpc", any, "--flight", any, "--postgres", any, "--http", any])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = std::io::BufReader::new(process.stdout.take().unwrap()).lines();
+        let address = output
+            .by_ref()
+            .map(Result::unwrap)
+            .find_map(|line| {
+                line.split_whitespace()
+                    .find(|word| word.starts_with("http://"))
+                    .map(str::to_owned)
+            })
+            .expect("the hub tells its addresses");
+        Self {
+            process,
+            address,
+            _output: output,
+        }
+    }
+
+    fn stop(mut self) {
+        let told = std::process::Command::new("kill")
+            .arg(self.process.id().to_string())
+            .status()
+            .unwrap();
+        assert!(told.success() && self.process.wait().unwrap().success());
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        // Only where a test failed does it still run.
+        drop(self.process.kill());
+    }
+}
+
 #[test]
 fn a_city_that_lives_on_reaches_the_hub() {
     let folder = tempfile::tempdir().unwrap();
-    let any = "127.0.0.1:0";
-    let mut hub = std::process::Command::new(env!("CARGO_BIN_EXE_shiyu"))
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .arg("--data-dir")
-        .arg(folder.path())
-        .args(["serve", "--city", "deploy/cities/yunlan", "--var"])
-        .arg(format!("CITY_DATA={}", folder.path().join("none").display()))
-        .args(["--grpc", any, "--flight", any, "--postgres", any, "--http", any])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = std::io::BufReader::new(hub.stdout.take().unwrap()).lines();
-    let address = loop {
-        let line = lines.next().expect("the hub tells its addresses").unwrap();
-        if let Some(found) = line.split_whitespace().find(|word| word.starts_with("http://")) {
-            break found.to_owned();
-        }
-    };
+    let records = folder.path().join("none");
+    let hub = Hub::serve(folder.path(), Path::new("deploy/cities/yunlan"), &records);
     let live = [
         "simulate",
         "--seed",
@@ -148,7 +190,7 @@ fn a_city_that_lives_on_reaches_the_hub() {
     ];
     let pushed = shiyu(folder.path())
         .args(live)
-        .args(["--address", &address])
+        .args(["--address", &hub.address])
         .assert()
         .success();
     let told = String::from_utf8(pushed.get_output().stderr.clone()).unwrap();
@@ -162,11 +204,7 @@ fn a_city_that_lives_on_reaches_the_hub() {
         .parse()
         .unwrap();
     assert!(count > 100, "{told}");
-    let ended = std::process::Command::new("kill")
-        .arg(hub.id().to_string())
-        .status()
-        .unwrap();
-    assert!(ended.success() && hub.wait().unwrap().success());
+    hub.stop();
     let output = shiyu(folder.path())
         .args([
             "--output",
@@ -375,6 +413,13 @@ fn revisions_of_the_city_folder_are_listed_and_written_back() {
     let text = listed();
     let newest = text.lines().last().unwrap();
     assert!(text.lines().count() == 4 && newest.starts_with(hash), "{text}");
+    // A hub that runs tells the same, and keeps what it has.
+    let hub = Hub::serve(&data, &back, &folder.path().join("records"));
+    assert_eq!(listed(), text);
+    let again = folder.path().join("again");
+    show(hash, &again).success();
+    assert_eq!(std::fs::read_to_string(again.join("city.yaml")).unwrap(), first);
+    hub.stop();
 }
 
 fn copy_folder(from: &Path, to: &Path) {

@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray as _, StringArray};
 use shiyu_connectors::Delivery;
+use shiyu_ingest::city_folder::OnDisk;
 use shiyu_ingest::door::wire::write_event;
 use shiyu_ingest::door::{AesSealer, Door, DoorOutput, scrub};
 use shiyu_ingest::fold::cache::StateView;
@@ -22,7 +23,7 @@ use shiyu_log::local::frame::{Frame, HEADER_BYTES, Header};
 use shiyu_log::state::{Space, StateBatch, StateStore};
 use shiyu_log::table::file;
 use shiyu_log::{ReadBatch, Records};
-use shiyu_schemas::city::{City, FolderFiles};
+use shiyu_schemas::city::City;
 use shiyu_schemas::place::{Cell, LatLng};
 use shiyu_schemas::table::STORED;
 
@@ -74,20 +75,6 @@ struct Nothing;
 impl StateView for Nothing {
     fn get(&mut self, _key: &[u8]) -> Result<Option<Vec<u8>>, FoldError> {
         Ok(None)
-    }
-}
-
-struct OnDisk(PathBuf);
-
-impl FolderFiles for OnDisk {
-    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        std::fs::read(self.0.join(path)).map_err(|error| error.to_string())
-    }
-
-    fn list(&self, folder: &str) -> Vec<String> {
-        let entries = std::fs::read_dir(self.0.join(folder)).into_iter().flatten();
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        names.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
     }
 }
 

@@ -16,6 +16,8 @@
     reason = "a program of the tests"
 )]
 
+mod mix;
+
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -28,6 +30,8 @@ use shiyu_schemas::v1;
 use shiyu_schemas::v1::intake_service_client::IntakeServiceClient;
 use tokio::sync::{mpsc, oneshot};
 use tonic::transport::{Channel, Endpoint};
+
+use mix::mix;
 
 const REPEAT_EVERY: u64 = 10;
 const RETRY: Duration = Duration::from_millis(20);
@@ -262,14 +266,6 @@ impl Stream {
         self.sums.acknowledged.fetch_add(count, Ordering::Relaxed);
         true
     }
-}
-
-/// SplitMix64's mixer.
-fn mix(number: u64) -> u64 {
-    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 /// Order `number` as a JSON object.

@@ -16,6 +16,8 @@
     reason = "a program of the tests"
 )]
 
+mod mix;
+
 use std::collections::{BTreeMap, HashSet};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -28,6 +30,8 @@ use shiyu_schemas::v1::risk_service_client::RiskServiceClient;
 use shiyu_schemas::v1::subscribe_risk_response::Step;
 use tokio::sync::{Mutex, watch};
 use tonic::transport::{Channel, Endpoint};
+
+use mix::mix;
 
 /// How many times slower than the messages come a slow subscriber is.
 const TOO_SLOW: u32 = 100;
@@ -427,14 +431,6 @@ async fn push(channel: Channel, seed: u64, stop: Arc<AtomicBool>, pushed: Arc<At
         assert!(refused.is_none(), "was not accepted: {refused:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-}
-
-/// A number's bits, mixed (splitmix64).
-fn mix(number: u64) -> u64 {
-    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
 }
 
 /// The low 32 bits as a part of one.

@@ -4,27 +4,11 @@ use std::sync::Arc;
 
 use shiyu_log::local::LocalLog;
 use shiyu_log::vfs::RealVfs;
-use shiyu_schemas::city::{City, FolderFiles};
+use shiyu_schemas::city::City;
 
 use super::*;
+use crate::city_folder::OnDisk;
 use crate::hub::{Roles, SystemClock, backup};
-
-struct OnDisk(PathBuf);
-
-impl FolderFiles for OnDisk {
-    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        std::fs::read(self.0.join(path)).map_err(|error| error.to_string())
-    }
-
-    fn list(&self, folder: &str) -> Vec<String> {
-        let entries = std::fs::read_dir(self.0.join(folder)).into_iter().flatten();
-        let mut names: Vec<String> = entries
-            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        names
-    }
-}
 
 const FEED: &str = "feed: calls
 title: Calls

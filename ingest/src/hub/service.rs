@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures::Stream;
+use futures::{Stream, TryStreamExt as _, stream};
 use shiyu_schemas::v1;
 use shiyu_schemas::v1::intake_service_server::IntakeService;
 use shiyu_schemas::v1::operations_service_server::OperationsService;
@@ -32,7 +32,8 @@ impl IntakeServer {
     }
 }
 
-type LoadStream = Pin<Box<dyn Stream<Item = Result<v1::LoadResponse, Status>> + Send>>;
+/// Answers of a service, one after another.
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl IntakeService for IntakeServer {
@@ -47,9 +48,9 @@ impl IntakeService for IntakeServer {
         Ok(Response::new(v1::PushResponse { receipts }))
     }
 
-    type LoadStream = LoadStream;
+    type LoadStream = Answers<v1::LoadResponse>;
 
-    async fn load(&self, request: Request<v1::LoadRequest>) -> Result<Response<LoadStream>, Status> {
+    async fn load(&self, request: Request<v1::LoadRequest>) -> Result<Response<Self::LoadStream>, Status> {
         let request = request.into_inner();
         let (sender, receiver) = mpsc::channel(16);
         let (hub, stop) = (self.hub.clone(), self.stop.child_token());
@@ -75,72 +76,48 @@ impl IntakeService for IntakeServer {
     }
 }
 
-type RejectionStream = Pin<Box<dyn Stream<Item = Result<v1::ListRejectionsResponse, Status>> + Send>>;
-
-type RevisionStream = Pin<Box<dyn Stream<Item = Result<v1::Revision, Status>> + Send>>;
+/// Answers that are read page by page: `read` is given where to go on, from 0, and gives a page and where the next begins, or none.
+fn paged<T, Page>(mut read: impl FnMut(u64) -> Page + Send + 'static) -> Answers<T>
+where
+    T: Send + 'static,
+    Page: Future<Output = Result<Option<(Vec<T>, u64)>, HubError>> + Send + 'static,
+{
+    let pages = stream::try_unfold(0, move |from| {
+        let page = read(from);
+        async move {
+            let page = page.await?;
+            Ok::<_, HubError>(page.map(|(answers, next)| (stream::iter(answers.into_iter().map(Ok)), next)))
+        }
+    });
+    Box::pin(pages.try_flatten().map_err(|error| status_of(&error)))
+}
 
 #[tonic::async_trait]
 impl OperationsService for IntakeServer {
-    type ListRejectionsStream = RejectionStream;
+    type ListRejectionsStream = Answers<v1::ListRejectionsResponse>;
 
     async fn list_rejections(
         &self,
         request: Request<v1::ListRejectionsRequest>,
-    ) -> Result<Response<RejectionStream>, Status> {
-        let request = request.into_inner();
-        let (sender, receiver) = mpsc::channel(256);
-        let hub = self.hub.clone();
-        tokio::spawn(async move {
-            let mut offset = 0;
-            loop {
-                let answers = match hub.rejections(&request, offset).await {
-                    Ok(None) => return,
-                    Ok(Some((answers, next))) => {
-                        offset = next;
-                        answers.into_iter().map(Ok).collect()
-                    }
-                    Err(error) => vec![Err(status_of(&error))],
-                };
-                for answer in answers {
-                    let ends = answer.is_err();
-                    if sender.send(answer).await.is_err() || ends {
-                        return;
-                    }
-                }
-            }
-        });
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    ) -> Result<Response<Self::ListRejectionsStream>, Status> {
+        let (hub, request) = (self.hub.clone(), Arc::new(request.into_inner()));
+        Ok(Response::new(paged(move |from| {
+            let (hub, request) = (hub.clone(), request.clone());
+            async move { hub.rejections(&request, from).await }
+        })))
     }
 
-    type ReadRevisionsStream = RevisionStream;
+    type ReadRevisionsStream = Answers<v1::Revision>;
 
     async fn read_revisions(
         &self,
         request: Request<v1::ReadRevisionsRequest>,
-    ) -> Result<Response<RevisionStream>, Status> {
-        let wanted = request.into_inner().hash;
-        let (sender, receiver) = mpsc::channel(16);
-        let hub = self.hub.clone();
-        tokio::spawn(async move {
-            let mut offset = 0;
-            loop {
-                let answers = match hub.revisions(offset, wanted).await {
-                    Ok(None) => return,
-                    Ok(Some((records, next))) => {
-                        offset = next;
-                        records.into_iter().map(Ok).collect()
-                    }
-                    Err(error) => vec![Err(status_of(&error))],
-                };
-                for answer in answers {
-                    let ends = answer.is_err();
-                    if sender.send(answer).await.is_err() || ends {
-                        return;
-                    }
-                }
-            }
-        });
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    ) -> Result<Response<Self::ReadRevisionsStream>, Status> {
+        let (hub, wanted) = (self.hub.clone(), request.into_inner().hash);
+        Ok(Response::new(paged(move |from| {
+            let hub = hub.clone();
+            async move { hub.revisions(from, wanted).await }
+        })))
     }
 
     async fn backup(&self, request: Request<v1::BackupRequest>) -> Result<Response<v1::BackupResponse>, Status> {

@@ -137,9 +137,10 @@ impl RiskEngine {
 
     /// Begins where the checkpoint ends, if there is one of this log.
     async fn restore(&mut self) -> Result<(), EngineError> {
-        let (Some(path), log) = (self.options.checkpoint.clone(), self.log.incarnation()) else {
+        let Some(path) = self.options.checkpoint.clone() else {
             return Ok(());
         };
+        let log = self.log.incarnation();
         let read = tokio::task::spawn_blocking(move || {
             let mut checkpoint = Checkpoint::read(&path, log)?;
             let live = LiveCells::from_state(std::mem::take(&mut checkpoint.live))?;
