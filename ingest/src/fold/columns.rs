@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BooleanBuilder, Date32Builder, Float64Builder, Int32Builder, Int64Builder, RecordBatch,
-    StringViewBuilder, TimestampMicrosecondBuilder,
+    TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::SchemaRef;
 use shiyu_schemas::table::{ColumnType, TableShape};
 
 use super::event::Pair;
-
-/// Bytes of a block of texts: an epoch of one event has one per column.
-const TEXT_BLOCK_BYTES: u32 = 16 << 10;
+use super::texts::Texts;
 
 /// Rows of one table, in the making.
 #[derive(Debug)]
@@ -26,7 +24,7 @@ pub(super) struct TableRows {
 
 #[derive(Debug)]
 enum Column {
-    Text(StringViewBuilder),
+    Text(Texts),
     BigInt(Int64Builder),
     Int(Int32Builder),
     Double(Float64Builder),
@@ -102,8 +100,6 @@ impl TableRows {
     }
 
     writers! {
-        /// A text.
-        text, text_option: Text(&str);
         /// A 64-bit number.
         big, big_option: BigInt(i64);
         /// A 32-bit number.
@@ -114,6 +110,19 @@ impl TableRows {
         date, date_option: Date(i32);
         /// Microseconds since 1970 UTC.
         time, time_option: Timestamp(i64);
+    }
+
+    /// A text.
+    pub(super) fn text(&mut self, text: &str) {
+        self.text_option(Some(text));
+    }
+
+    /// The same, where NULL may stand.
+    pub(super) fn text_option(&mut self, text: Option<&str>) {
+        let Column::Text(texts) = self.next_column() else {
+            unreachable!("columns are written in the order of the shape")
+        };
+        texts.push(text);
     }
 
     /// Degrees; NULL where there is no place.
@@ -141,11 +150,6 @@ impl TableRows {
     }
 }
 
-/// Of texts that are views into blocks.
-pub(super) fn text_builder() -> StringViewBuilder {
-    StringViewBuilder::new().with_fixed_block_size(TEXT_BLOCK_BYTES)
-}
-
 /// Eight hexadecimal digits, all at once.
 fn hexadecimal(word: u32) -> [u8; 8] {
     // A byte per digit, the first digit in the highest byte.
@@ -162,7 +166,7 @@ fn hexadecimal(word: u32) -> [u8; 8] {
 impl Column {
     fn new(kind: ColumnType) -> Self {
         match kind {
-            ColumnType::Text => Self::Text(text_builder()),
+            ColumnType::Text => Self::Text(Texts::new()),
             ColumnType::BigInt => Self::BigInt(Int64Builder::new()),
             ColumnType::Int => Self::Int(Int32Builder::new()),
             ColumnType::Double => Self::Double(Float64Builder::new()),
@@ -175,7 +179,7 @@ impl Column {
 
     fn finish(&mut self) -> ArrayRef {
         match self {
-            Self::Text(builder) => Arc::new(builder.finish()),
+            Self::Text(texts) => texts.finish(),
             Self::BigInt(builder) => Arc::new(builder.finish()),
             Self::Int(builder) => Arc::new(builder.finish()),
             Self::Double(builder) => Arc::new(builder.finish()),

@@ -9,7 +9,7 @@
 //! - [`step`]: the pure step, one event at a time
 //! - [`count`]: durable totals per feed
 //! - [`horizon`]: what a feed forgets, and when
-//! - `columns`: rows of one table in the making
+//! - `texts`, `columns`: a column of texts, and rows of one table, in the making
 //! - `own_cases`: changes of the events' own cases, which share columns with the events
 //! - [`rows`]: what the step did, as Arrow rows of the stored tables
 //! - [`epoch`]: what one epoch did, small enough to lie in the outbox until the tables have it
@@ -51,6 +51,7 @@ pub mod rows;
 pub mod scores;
 pub mod snapshot;
 pub mod step;
+mod texts;
 mod view;
 pub mod withdrawal;
 pub mod worker;

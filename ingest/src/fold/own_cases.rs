@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BooleanBuilder, Int32Array, Int32Builder, Int64Builder, RecordBatch, StringViewBuilder, UInt32Array,
-};
+use arrow::array::{ArrayRef, BooleanBuilder, Int32Array, Int32Builder, Int64Builder, RecordBatch, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 use shiyu_schemas::table::{CASE_CHANGES, EVENTS};
 
 use super::case::Standing;
-use super::columns::text_builder;
 use super::event::Event;
 use super::step::OwnChange;
+use super::texts::Texts;
 
 /// What only the case has, per changed case; the rest is taken from the events' rows.
 #[derive(Debug)]
@@ -22,12 +20,12 @@ pub(super) struct OwnCases {
     /// Rows of the events.
     events: Vec<u32>,
     sequence: Int64Builder,
-    kind: StringViewBuilder,
-    state: StringViewBuilder,
+    kind: Texts,
+    state: Texts,
     open: BooleanBuilder,
     counted: BooleanBuilder,
     versions: Int32Builder,
-    match_key: StringViewBuilder,
+    match_key: Texts,
 }
 
 impl OwnCases {
@@ -38,12 +36,12 @@ impl OwnCases {
             schema: CASE_CHANGES.row_schema(),
             events: Vec::new(),
             sequence: Int64Builder::new(),
-            kind: text_builder(),
-            state: text_builder(),
+            kind: Texts::new(),
+            state: Texts::new(),
             open: BooleanBuilder::new(),
             counted: BooleanBuilder::new(),
             versions: Int32Builder::new(),
-            match_key: text_builder(),
+            match_key: Texts::new(),
         }
     }
 
@@ -52,13 +50,13 @@ impl OwnCases {
         let standing = Standing::of(event, change.paired);
         self.events.push(row as u32);
         self.sequence.append_value(sequence as i64);
-        self.kind.append_value(kind_word(standing));
-        self.state.append_value(standing.word());
+        self.kind.push(Some(kind_word(standing)));
+        self.state.push(Some(standing.word()));
         self.open.append_value(standing.is_open());
         self.counted.append_value(standing.is_counted());
         self.versions.append_value(change.versions as i32);
         self.match_key
-            .append_option((!event.match_key.is_empty()).then_some(event.match_key));
+            .push((!event.match_key.is_empty()).then_some(event.match_key));
     }
 
     /// The rows, if there are any; afterwards there are none. `events` holds the events' rows.
@@ -71,12 +69,12 @@ impl OwnCases {
         let columns = CASE_CHANGES.columns.iter().map(|column| match column.name {
             "partition" => Arc::new(Int32Array::from_value(self.partition, rows.len())) as ArrayRef,
             "sequence" => Arc::new(self.sequence.finish()),
-            "kind" => Arc::new(self.kind.finish()),
-            "state" => Arc::new(self.state.finish()),
+            "kind" => self.kind.finish(),
+            "state" => self.state.finish(),
             "open" => Arc::new(self.open.finish()),
             "counted" => Arc::new(self.counted.finish()),
             "versions" => Arc::new(self.versions.finish()),
-            "match_key" => Arc::new(self.match_key.finish()),
+            "match_key" => self.match_key.finish(),
             shared => {
                 let column = events.column(EVENTS.index(shared));
                 if all {

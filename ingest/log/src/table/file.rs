@@ -1,10 +1,11 @@
 //! Rows as Parquet files: one per value of the partition column, sorted.
 
 use std::collections::HashMap;
+use std::iter::repeat_n;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray as _, RecordBatch};
-use arrow::compute::interleave_record_batch;
+use arrow::array::{Array, ArrayRef, AsArray as _, RecordBatch, StringViewArray, new_null_array};
+use arrow::compute::interleave;
 use arrow::datatypes::{DataType, Date32Type, Float64Type, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::row::Rows;
@@ -129,15 +130,59 @@ fn without_partition(shape: &TableShape, rows: &RecordBatch) -> Result<RecordBat
 
 fn parquet_bytes(schema: &SchemaRef, batches: &[RecordBatch], rows: &[RowKey]) -> Result<Vec<u8>, ParquetError> {
     let mut writer = writer(schema, batches)?;
-    let batches: Vec<&RecordBatch> = batches.iter().collect();
+    let columns: Vec<Gathering<'_>> = (0..schema.fields().len())
+        .map(|column| Gathering::of(batches.iter().map(|batch| batch.column(column).as_ref()).collect()))
+        .collect();
     for chunk in rows.chunks(CHUNK_ROWS) {
         let places: Vec<(usize, usize)> = chunk
             .iter()
             .map(|(_, _, batch, row)| (*batch as usize, *row as usize))
             .collect();
-        writer.write(&interleave_record_batch(&batches, &places)?)?;
+        let chunk = columns.iter().map(|column| column.rows(&places));
+        writer.write(&RecordBatch::try_new(schema.clone(), chunk.collect::<Result<_, _>>()?)?)?;
     }
     writer.into_inner()
+}
+
+/// One column of all batches, to be put in order.
+enum Gathering<'a> {
+    /// Every row holds the same: as many of them as a chunk has. Most columns of texts are so, and gathering them costs the most.
+    Same(ArrayRef),
+    Mixed(Vec<&'a dyn Array>),
+}
+
+impl<'a> Gathering<'a> {
+    fn of(arrays: Vec<&'a dyn Array>) -> Self {
+        let Some(first) = arrays.first() else {
+            return Self::Mixed(arrays);
+        };
+        if arrays.iter().all(|array| array.null_count() == array.len()) {
+            return Self::Same(new_null_array(first.data_type(), CHUNK_ROWS));
+        }
+        let text = arrays
+            .iter()
+            .map(|array| only_text(*array))
+            .reduce(|one, other| one.filter(|_| one == other));
+        match text.flatten() {
+            Some(text) => Self::Same(Arc::new(StringViewArray::from_iter_values(repeat_n(text, CHUNK_ROWS)))),
+            None => Self::Mixed(arrays),
+        }
+    }
+
+    /// The rows at these places (batch, row), at most a chunk of them.
+    fn rows(&self, places: &[(usize, usize)]) -> Result<ArrayRef, ArrowError> {
+        match self {
+            Self::Same(rows) => Ok(rows.slice(0, places.len())),
+            Self::Mixed(arrays) => interleave(arrays, places),
+        }
+    }
+}
+
+/// The text every row of an array looks at, if it is made so.
+fn only_text(array: &dyn Array) -> Option<&str> {
+    let texts = array.as_string_view_opt().filter(|texts| texts.null_count() == 0)?;
+    let (first, rest) = texts.views().split_first()?;
+    rest.iter().all(|view| view == first).then(|| texts.value(0))
 }
 
 /// A writer of one of our files, in memory; `sample` tells how its columns are best written.
@@ -201,7 +246,8 @@ fn distinct<T: std::hash::Hash + Eq>(values: impl Iterator<Item = T>) -> usize {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
-    use arrow::array::{ArrayRef, BooleanArray, Int64Array, StringArray, TimestampMicrosecondArray};
+    use arrow::array::{BooleanArray, Int64Array, StringArray, TimestampMicrosecondArray};
+    use arrow::compute::cast;
     use bytes::Bytes;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use shiyu_schemas::table::CELL_CHANGES;
@@ -235,14 +281,45 @@ mod tests {
         )
         .unwrap();
         assert_eq!((files.len(), files[0].rows), (1, 4));
-        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(files[0].bytes.clone())).unwrap();
-        let rows = reader.build().unwrap().next().unwrap().unwrap();
+        let rows = read(&files[0]).remove(0);
         let cells: Vec<Option<i64>> = rows.column(0).as_primitive::<Int64Type>().iter().collect();
         assert_eq!(cells, [None, Some(3), Some(5), Some(9)]);
         let categories: Vec<Option<&str>> = rows.column(3).as_string::<i32>().iter().collect();
         assert_eq!(categories, ["noise", "noise", "water", "noise"].map(Some));
         let counts: Vec<i64> = rows.column(7).as_primitive::<Int64Type>().values().to_vec();
         assert_eq!(counts, [2, 3, 1, 1]);
+    }
+
+    fn read(file: &TableFile) -> Vec<RecordBatch> {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file.bytes.clone())).unwrap();
+        reader.build().unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn columns_of_one_text_or_none_come_back_as_others_do() {
+        let views = |batch: RecordBatch| {
+            let schema = CELL_CHANGES.row_schema();
+            let columns = batch.columns().iter().zip(schema.fields());
+            let columns = columns.map(|(column, field)| cast(column, field.data_type()).unwrap());
+            RecordBatch::try_new(schema.clone(), columns.collect()).unwrap()
+        };
+        for (one, other) in [
+            ("noise", "noise"),
+            ("noise", "water"),
+            ("a long category", "a long category"),
+        ] {
+            let batches = [
+                batch(&[Some(9), None, Some(3)], one),
+                batch(&[Some(5)], other),
+                batch(&[Some(7)], one),
+            ];
+            let plain = encode(&CELL_CHANGES, &batches).unwrap();
+            let viewed = encode(&CELL_CHANGES, &batches.map(views)).unwrap();
+            assert_eq!(read(&plain[0]), read(&viewed[0]));
+        }
+        let nowhere = [batch(&[None, None], "noise"), batch(&[None], "noise")];
+        let rows = read(&encode(&CELL_CHANGES, &nowhere.map(views)).unwrap()[0]);
+        assert_eq!((rows[0].num_rows(), rows[0].column(0).null_count()), (3, 3));
     }
 
     #[test]
