@@ -326,6 +326,8 @@ impl Subscriber {
                 }
                 fell_behind |= pace != Pace::Fast;
                 let message = tokio::select! {
+                    // The end of the lab comes before what it does to connections.
+                    biased;
                     changed = phases.changed() => match changed {
                         Ok(()) => continue,
                         Err(_lab_ended) => return,
