@@ -19,8 +19,8 @@ use super::step::step;
 /// How far an event's time may run ahead of the hub's clock and still move the watermark.
 const AHEAD_MAX: Duration = Duration::from_mins(5);
 
-/// Field `changes` of [`v1::CellChanges`].
-const CHANGES_TAG: u32 = 4;
+/// What stands before each of the `changes` of [`v1::CellChanges`]: field 4, of a length.
+const CHANGES_KEY: u8 = 4 << 3 | 2;
 
 /// Folds events; one epoch at a time.
 #[derive(Debug)]
@@ -140,7 +140,10 @@ impl<V: StateView> EventFold<V> {
         let rows = &mut self.rows;
         cell::sum(&mut self.deltas, |change| {
             rows.push_cell(change);
-            prost::encoding::message::encode(CHANGES_TAG, change, &mut cells);
+            cells.push(CHANGES_KEY);
+            change
+                .encode_length_delimited(&mut cells)
+                .expect("a vector has room for any message");
         });
         self.deltas.clear();
         let mut record = std::mem::take(&mut self.record);

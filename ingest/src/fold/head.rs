@@ -9,7 +9,7 @@ use super::error::FoldError;
 /// Key of the head, in `meta`.
 pub(super) const HEAD: &[u8] = b"head";
 
-/// Where the fold of a partition stands; part of every commit.
+/// The value, as it is stored.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(super) struct Head {
     /// The log it is folded from.
@@ -57,10 +57,9 @@ pub struct Standing {
 
 /// Where a committed state stands; none where nothing was committed. Blocks.
 pub fn standing_of(state: &PartitionState) -> Result<Option<Standing>, FoldError> {
-    let Some(bytes) = state.get(Space::Meta, HEAD)? else {
+    let Some(head) = head_of(state.get(Space::Meta, HEAD)?)? else {
         return Ok(None);
     };
-    let head: Head = decode(&bytes, "the head of a partition")?;
     let mut needed_from = head.offset;
     if let Some((key, blob)) = state.prefix(Space::Outbox, b"")?.first() {
         let epoch = key.as_slice().try_into().map_or(0, u64::from_be_bytes);
@@ -81,10 +80,9 @@ pub fn place_of_head(bytes: &[u8]) -> Result<(u64, u64), FoldError> {
 
 /// Makes a state go on with another log, which holds the same records: a restored one. Blocks.
 pub fn rebase(state: &PartitionState, log: u64) -> Result<(), FoldError> {
-    let Some(bytes) = state.get(Space::Meta, HEAD)? else {
+    let Some(head) = head_of(state.get(Space::Meta, HEAD)?)? else {
         return Ok(());
     };
-    let head: Head = decode(&bytes, "the head of a partition")?;
     let mut batch = StateBatch::new();
     batch.put(Space::Meta, HEAD, Head { log, ..head }.encode_to_vec());
     Ok(state.commit(batch)?)
