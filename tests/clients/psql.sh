@@ -1,5 +1,5 @@
 #!/bin/sh
-# Drives the PostgreSQL door with psql: \l \dn \dt \d \d+ \df \du, a join, transactions, refusals.
+# Drives the PostgreSQL door with psql: \l \dn \dt \d \d+ \dp \df \du and what lists nothing here, a join, transactions, refusals.
 #
 # usage: psql.sh HOST:PORT
 #
@@ -52,6 +52,13 @@ show '\di' 'Did not find any relations'
 show '\ds' 'Did not find any relations'
 show '\df' 'Result data type'
 show '\du' 'Role name'
+show '\dp' 'Access privileges' events cases Policies
+show '\dp events' events 'Column privileges'
+show '\do' '(0 rows)'
+show '\dL' Trusted '(0 rows)'
+show '\dO' Collate '(0 rows)'
+show '\dd' Object '(0 rows)'
+show '\dD' Check '(0 rows)'
 show '\conninfo' shiyu
 show 'SELECT version()' PostgreSQL
 joined=$(run --tuples-only --no-align --command \

@@ -87,6 +87,9 @@ pub(super) fn extend(context: &SessionContext) -> Result<()> {
         Constant::function("pg_get_ruledef", &[1, 2], no_text()),
         Constant::function("pg_is_in_recovery", &[0], ScalarValue::Boolean(Some(false))),
         Constant::function("txid_current", &[0], ScalarValue::Int64(Some(1))),
+        // UTF8, the one encoding there is.
+        Constant::function("pg_char_to_encoding", &[1], ScalarValue::Int32(Some(6))),
+        Constant::function("getdatabaseencoding", &[0], text("UTF8")),
     ];
     for function in functions {
         context.register_udf(function);
@@ -113,6 +116,8 @@ const REWRITTEN: &[(&str, &str)] = &[
         "(SELECT c.relkind = 'c' FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid)",
         "false",
     ),
+    // psql \dO: the name it has since version 17.
+    ("c.colliculocale", "c.colllocale"),
     // psql \d+
     (
         "pg_catalog.array_to_string(c.reloptions || array(select 'toast.' || x from pg_catalog.unnest(tc.reloptions) x), ', ')",
@@ -134,8 +139,19 @@ struct Unanswerable {
     columns: &'static [&'static str],
 }
 
-/// Questions of the JDBC driver that the planner cannot plan, about what is not there: foreign keys, indexes, procedures, types of ours.
+/// Questions of psql and the JDBC driver that the planner cannot plan, about what is not there: languages, comments of rules and triggers,
+/// foreign keys, indexes, procedures, types of ours.
 const UNANSWERABLE: &[Unanswerable] = &[
+    // psql \dL
+    Unanswerable {
+        marks: &["FROM pg_catalog.pg_language l", "l.lanpltrusted AS"],
+        columns: &["Name", "Owner", "Trusted", "Description"],
+    },
+    // psql \dd
+    Unanswerable {
+        marks: &["CAST('table constraint' AS pg_catalog.text)", "pg_catalog.pg_trigger t"],
+        columns: &["Schema", "Name", "Object", "Description"],
+    },
     Unanswerable {
         marks: &["AS \"PKTABLE_CAT\"", "con.confkey[pos.n]"],
         columns: &[
@@ -221,6 +237,50 @@ const UNANSWERABLE: &[Unanswerable] = &[
     },
 ];
 
+/// What psql asks for as a list made of a question, by a part of it: rights to columns and policies (\dp), checks of domains (\dD).
+const EMPTY_LISTS: &[&str] = &["attacl IS NOT NULL", "FROM pg_catalog.pg_policy", "t.oid = r.contypid"];
+const LIST_OF: &str = "pg_catalog.array_to_string(ARRAY(";
+
+/// The text with lists that are always empty as NULL.
+fn without_empty_lists(sql: &str) -> Cow<'_, str> {
+    let mut written = String::new();
+    let mut rest = sql;
+    while let Some(start) = rest.find(LIST_OF) {
+        let Some(length) = call_length(&rest[start..]) else {
+            break;
+        };
+        let (before, call, behind) = (&rest[..start], &rest[start..start + length], &rest[start + length..]);
+        let is_empty = EMPTY_LISTS.iter().any(|mark| call.contains(mark));
+        written.push_str(before);
+        written.push_str(if is_empty { "CAST(NULL AS TEXT)" } else { call });
+        rest = behind;
+    }
+    if written.is_empty() {
+        return Cow::Borrowed(sql);
+    }
+    written.push_str(rest);
+    Cow::Owned(written)
+}
+
+/// Bytes of the call that `sql` begins with, up to its closing parenthesis; `None` where that is missing.
+fn call_length(sql: &str) -> Option<usize> {
+    let (mut depth, mut is_quoted) = (0_usize, false);
+    for (at, byte) in sql.bytes().enumerate() {
+        match byte {
+            b'\'' => is_quoted = !is_quoted,
+            b'(' if !is_quoted => depth += 1,
+            b')' if !is_quoted => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
 /// A text with what the planner cannot plan rewritten.
 pub(super) fn rewritten(sql: &str) -> Cow<'_, str> {
     let known = UNANSWERABLE
@@ -233,13 +293,15 @@ pub(super) fn rewritten(sql: &str) -> Cow<'_, str> {
             .map(|name| format!("CAST(NULL AS TEXT) AS \"{name}\""));
         return Cow::Owned(format!("SELECT {} WHERE false", columns.collect::<Vec<_>>().join(", ")));
     }
-    REWRITTEN.iter().fold(Cow::Borrowed(sql), |text, (part, instead)| {
-        if text.contains(part) {
-            Cow::Owned(text.replace(part, instead))
-        } else {
-            text
-        }
-    })
+    REWRITTEN
+        .iter()
+        .fold(without_empty_lists(sql), |text, (part, instead)| {
+            if text.contains(part) {
+                Cow::Owned(text.replace(part, instead))
+            } else {
+                text
+            }
+        })
 }
 
 #[cfg(test)]
@@ -254,6 +316,19 @@ mod tests {
             "SELECT CAST(NULL AS INT) AS key_seq WHERE 1 = CAST(NULL AS INT)"
         );
         assert_eq!(rewritten("SELECT 1"), "SELECT 1");
+    }
+
+    #[test]
+    fn lists_of_rights_to_columns_are_null_and_others_stay() {
+        let rights =
+            "pg_catalog.array_to_string(ARRAY(SELECT attname || E':(\\n' FROM a WHERE attacl IS NOT NULL), E'\\n')";
+        let other = "pg_catalog.array_to_string(ARRAY(SELECT 1), ')')";
+        assert_eq!(
+            rewritten(&format!("SELECT {rights} AS a, {other}, ({rights})")),
+            format!("SELECT CAST(NULL AS TEXT) AS a, {other}, (CAST(NULL AS TEXT))")
+        );
+        let cut = &rights[..rights.len() - 1];
+        assert_eq!(rewritten(cut), cut);
     }
 
     #[test]
