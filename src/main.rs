@@ -31,8 +31,7 @@ use cli::Cli;
 use exit::Exit;
 
 /// Batches are made in one thread and freed in another: of the system's allocator each thread's arena then keeps its largest, a gigabyte and
-/// more in ten minutes of a busy hub over Kafka. This one gives pages back
-/// (`.cargo/config.toml` says how many arenas it has).
+/// more in ten minutes of a busy hub over Kafka. This one gives pages back (`.cargo/config.toml` says how many arenas it has).
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
