@@ -267,6 +267,33 @@ fn a_data_folder_another_process_owns_is_left_alone() {
 }
 
 #[test]
+fn tables_of_another_version_are_refused_until_they_are_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    loaded(folder.path());
+    let sql = |query: &str| {
+        let mut run = shiyu(folder.path());
+        run.args(["--output", "csv", "sql", query]);
+        run.assert()
+    };
+    let query = "SELECT feed, count(*) AS events, count(sequence) AS changes FROM events GROUP BY feed ORDER BY feed";
+    let before = sql(query).success().get_output().stdout.clone();
+    // As the version before this one would have made it.
+    let first = folder.path().join("tables/events/_delta_log/00000000000000000000.json");
+    let text = std::fs::read_to_string(&first).unwrap();
+    std::fs::write(&first, text.replace("opens_case", "was_opened")).unwrap();
+    for refused in [sql(query), yunlan(folder.path(), &["load"]).assert()] {
+        let refused = refused.failure();
+        let told = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
+        assert!(
+            told.contains("lacks column \"opens_case\" boolean not null") && told.contains("shiyu rebuild"),
+            "{told}"
+        );
+    }
+    yunlan(folder.path(), &["rebuild"]).assert().success();
+    assert_eq!(sql(query).success().get_output().stdout, before);
+}
+
+#[test]
 fn damaged_and_newer_data_are_refused_each_with_its_code() {
     let folder = tempfile::tempdir().unwrap();
     loaded(folder.path());

@@ -57,6 +57,11 @@ pub fn state_of_term(text: &str) -> Option<CaseState> {
         .map(|known| known.state)
 }
 
+/// Whether a case in this state stands in the counts: one incident is one count.
+pub fn is_counted(state: CaseState) -> bool {
+    !matches!(state, CaseState::Withdrawn | CaseState::Duplicate)
+}
+
 /// Whether a case in this state still asks for work.
 pub fn is_open(state: CaseState) -> bool {
     !matches!(

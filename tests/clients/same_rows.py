@@ -108,7 +108,16 @@ def polars_tables(root):
     """The tables analysts see, out of what is stored."""
     versions = json.loads((root / "snapshot.json").read_text())["tables"]
     stored = {name: pl.scan_delta(str(root / name), version=version).collect() for name, version in versions.items()}
-    newest = stored["case_changes"].sort("partition", "sequence").unique(["feed", "record_id"], keep="last")
+    state_is = lambda *words: pl.col("state").is_in(words)
+    opened = stored["events"].filter(pl.col("opens_case")).with_columns(
+        kind=pl.lit("case"),
+        open=~state_is("resolved", "closed", "evaluated", "duplicate", "withdrawn"),
+        counted=~state_is("duplicate", "withdrawn"),
+        versions=pl.lit(1, pl.Int32),
+        match_key=pl.lit(None, pl.String),
+    )
+    changes = pl.concat([stored["case_changes"], opened.select(stored["case_changes"].columns)])
+    newest = changes.sort("partition", "sequence").unique(["feed", "record_id"], keep="last")
     of_kind = lambda kind, *hidden: newest.filter(pl.col("kind") == kind).drop("partition", "sequence", "kind", *hidden)
     sums = ["count", "open", "severity"]
     keys = [name for name in stored["cell_changes"].columns if name not in sums]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "lab"))
-from audit import miscounted, numbers_of, tables_of  # noqa: E402
+from audit import changes_of_cases, miscounted, numbers_of, tables_of  # noqa: E402
 from department import state_of  # noqa: E402
 
 
@@ -47,7 +47,7 @@ def count(shared, sent, acknowledged):
 
 
 def cases(tables, unique):
-    changes = tables["case_changes"].rows(["record_id", "sequence", "state", "category", "counted", "open", "severity", "occurred_at"])
+    changes = changes_of_cases(tables)
     if changes is None:
         return {"reordered": len(unique), "miscounted": 0}
     record = numbers_of(changes["record_id"])

@@ -172,8 +172,25 @@ def audit(arguments):
     return result
 
 
+ENDED = ["resolved", "closed", "evaluated", "duplicate", "withdrawn"]
+UNCOUNTED = ["duplicate", "withdrawn"]
+
+
+def changes_of_cases(tables):
+    """All changes of cases: the events that opened one, and what came later."""
+    own = ["record_id", "partition", "sequence", "state", "category", "severity", "occurred_at"]
+    opened = tables["events"].rows([*own, "opens_case"])
+    later = tables["case_changes"].rows([*own, "counted", "open"])
+    if opened is None:
+        return later
+    opened = opened.filter(opened["opens_case"]).drop_columns(["opens_case"])
+    for name, words in (("counted", UNCOUNTED), ("open", ENDED)):
+        opened = opened.append_column(name, pc.invert(pc.is_in(opened["state"], pa.array(words))))
+    return opened if later is None else pa.concat_tables([opened, later.select(opened.column_names)], promote_options="permissive")
+
+
 def cases_and_counts(tables, unique, seed, loads):
-    changes = tables["case_changes"].rows(["record_id", "partition", "sequence", "state", "category", "counted", "open", "severity", "occurred_at"])
+    changes = changes_of_cases(tables)
     record = numbers_of(changes["record_id"])
     order = np.lexsort((changes["sequence"].to_numpy(), record))
     last = np.append(record[order][1:] != record[order][:-1], True)

@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 
 use h3o::{CellIndex, Resolution};
 use shiyu_schemas::code::Code;
-use shiyu_schemas::lifecycle::is_open;
+use shiyu_schemas::lifecycle::{is_counted, is_open};
 use shiyu_schemas::v1::{self, CaseState, EventKind, TimePrecision};
 
 use super::cell::{CellDelta, CellKey};
@@ -160,7 +160,7 @@ impl Standing {
 
     /// Whether the case would stand in the counts if no correction row cancelled it.
     fn stands_by_itself(self) -> bool {
-        self.kind == EventKind::Upsert && !matches!(self.state, CaseState::Withdrawn | CaseState::Duplicate)
+        self.kind == EventKind::Upsert && is_counted(self.state)
     }
 
     /// Whether the case stands in the counts.

@@ -1,8 +1,9 @@
-//! Changes of the events' own cases: what an event and its case have in common is written once, as a column of `events`.
+//! Changes of the events' own cases, but for those an event opens: what an event and its case have in common is written once, as a column
+//! of `events`.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanBuilder, Int32Array, Int32Builder, Int64Builder, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, BooleanBuilder, Int32Builder, RecordBatch, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 use shiyu_schemas::table::{CASE_CHANGES, EVENTS};
@@ -15,11 +16,9 @@ use super::texts::Texts;
 /// What only the case has, per changed case; the rest is taken from the events' rows.
 #[derive(Debug)]
 pub(super) struct OwnCases {
-    partition: i32,
     schema: SchemaRef,
     /// Rows of the events.
     events: Vec<u32>,
-    sequence: Int64Builder,
     kind: Texts,
     state: Texts,
     open: BooleanBuilder,
@@ -30,12 +29,10 @@ pub(super) struct OwnCases {
 
 impl OwnCases {
     /// No rows yet.
-    pub(super) fn new(partition: i32) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            partition,
             schema: CASE_CHANGES.row_schema(),
             events: Vec::new(),
-            sequence: Int64Builder::new(),
             kind: Texts::new(),
             state: Texts::new(),
             open: BooleanBuilder::new(),
@@ -46,10 +43,9 @@ impl OwnCases {
     }
 
     /// The change of the case of an event, which is that row of `events`.
-    pub(super) fn push(&mut self, event: &Event<'_>, row: usize, change: OwnChange, sequence: u64) {
+    pub(super) fn push(&mut self, event: &Event<'_>, row: usize, change: OwnChange) {
         let standing = Standing::of(event, change.paired);
         self.events.push(row as u32);
-        self.sequence.append_value(sequence as i64);
         self.kind.push(Some(kind_word(standing)));
         self.state.push(Some(standing.word()));
         self.open.append_value(standing.is_open());
@@ -67,11 +63,9 @@ impl OwnCases {
         }
         let all = rows.len() == events.num_rows();
         let columns = CASE_CHANGES.columns.iter().map(|column| match column.name {
-            "partition" => Arc::new(Int32Array::from_value(self.partition, rows.len())) as ArrayRef,
-            "sequence" => Arc::new(self.sequence.finish()),
             "kind" => self.kind.finish(),
             "state" => self.state.finish(),
-            "open" => Arc::new(self.open.finish()),
+            "open" => Arc::new(self.open.finish()) as ArrayRef,
             "counted" => Arc::new(self.counted.finish()),
             "versions" => Arc::new(self.versions.finish()),
             "match_key" => self.match_key.finish(),

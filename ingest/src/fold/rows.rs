@@ -16,7 +16,7 @@ use super::step::{OtherChange, OwnChange};
 pub struct EventRows {
     partition: i32,
     events: TableRows,
-    /// Changes of the events' own cases.
+    /// Changes of the events' own cases, but for those they open.
     own: OwnCases,
     /// Changes of other cases.
     others: TableRows,
@@ -30,7 +30,7 @@ impl EventRows {
         Self {
             partition: partition as i32,
             events: TableRows::new(&EVENTS),
-            own: OwnCases::new(partition as i32),
+            own: OwnCases::new(),
             others: TableRows::new(&CASE_CHANGES),
             cells: TableRows::new(&CELL_CHANGES),
             json: String::new(),
@@ -42,12 +42,19 @@ impl EventRows {
         if !matches!(outcome, Outcome::Accepted | Outcome::Stale) {
             return;
         }
-        if let Some(change) = own {
-            self.own.push(event, self.events.len(), change, sequence);
+        let opens_case = own.is_some_and(|change| change.opens_case(event));
+        if let Some(change) = own.filter(|_| !opens_case) {
+            self.own.push(event, self.events.len(), change);
         }
         self.push_event(event, outcome);
+        let rows = &mut self.events;
+        rows.int(self.partition);
+        rows.big_option(own.map(|_| sequence as i64));
+        rows.boolean(opens_case);
+        rows.end_row();
     }
 
+    /// What the event says of itself.
     fn push_event(&mut self, event: &Event<'_>, outcome: Outcome) {
         let rows = &mut self.events;
         rows.text(event.feed);
@@ -100,7 +107,6 @@ impl EventRows {
         rows.text(event.source);
         rows.big(event.source_row as i64);
         rows.hash(&[event.revision]);
-        rows.end_row();
     }
 
     /// The change of another case of the event's feed.
@@ -257,7 +263,7 @@ impl ScoreRows {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use arrow::array::{Array, AsArray};
-    use arrow::datatypes::Int32Type;
+    use arrow::datatypes::{Int32Type, Int64Type};
 
     use super::*;
 
@@ -316,6 +322,48 @@ mod tests {
     }
 
     #[test]
+    fn a_case_that_its_event_opens_has_no_other_row() {
+        let version = |kind: v1::EventKind, match_key: &str| v1::Event {
+            kind: kind.into(),
+            match_key: match_key.to_owned(),
+            ..v1::Event::default()
+        };
+        let (upsert, change) = (version(v1::EventKind::Upsert, ""), |versions| OwnChange {
+            versions,
+            paired: false,
+        });
+        let mut rows = EventRows::new(3);
+        rows.push(&Event::of(&upsert), Outcome::Accepted, Some(change(1)), 10);
+        rows.push(&Event::of(&upsert), Outcome::Accepted, Some(change(2)), 11);
+        rows.push(&Event::of(&upsert), Outcome::Stale, None, 12);
+        let matched = version(v1::EventKind::Upsert, "k");
+        rows.push(&Event::of(&matched), Outcome::Accepted, Some(change(1)), 12);
+        let withdrawn = version(v1::EventKind::Withdraw, "");
+        rows.push(&Event::of(&withdrawn), Outcome::Accepted, Some(change(1)), 13);
+        let tables = rows.finish();
+        let (events, cases) = (&tables[0].1, &tables[1].1);
+        let opens = events.column(EVENTS.index("opens_case")).as_boolean();
+        assert_eq!(
+            opens.iter().flatten().collect::<Vec<_>>(),
+            [true, false, false, false, false]
+        );
+        let sequences = |rows: &RecordBatch, column| {
+            rows.column(column)
+                .as_primitive::<Int64Type>()
+                .iter()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            sequences(events, EVENTS.index("sequence")),
+            [Some(10), Some(11), None, Some(12), Some(13)]
+        );
+        assert_eq!(
+            sequences(cases, CASE_CHANGES.index("sequence")),
+            [Some(11), Some(12), Some(13)]
+        );
+    }
+
+    #[test]
     fn a_case_has_what_its_event_has_also_between_events_that_change_none() {
         let mut rows = EventRows::new(3);
         for (number, outcome) in [
@@ -367,7 +415,7 @@ mod tests {
         assert_eq!(text("state", 1).as_deref(), Some("withdrawn"));
         let sequences = cases[0]
             .column(CASE_CHANGES.index("sequence"))
-            .as_primitive::<arrow::datatypes::Int64Type>();
+            .as_primitive::<Int64Type>();
         assert_eq!(sequences.values(), &[20, 40]);
     }
 }

@@ -19,7 +19,7 @@
 use std::cmp::Ordering;
 
 use shiyu_log::fault;
-use shiyu_schemas::v1::Outcome;
+use shiyu_schemas::v1::{EventKind, Outcome};
 use smallvec::SmallVec;
 
 use super::cache::{RecordSlot, StateCache, StateView};
@@ -54,6 +54,14 @@ pub struct OwnChange {
     pub versions: u32,
     /// Whether a correction row cancels it; of a correction row: whether it has found its record.
     pub paired: bool,
+}
+
+impl OwnChange {
+    /// Whether the event, whose change this is, says all there is to say about its case: the first version of a record that no correction
+    /// row can cancel.
+    pub fn opens_case(self, event: &Event<'_>) -> bool {
+        self.versions == 1 && event.kind() == EventKind::Upsert && event.match_key.is_empty()
+    }
 }
 
 /// Change of another record of the same feed.
@@ -222,7 +230,7 @@ fn regroup<V: StateView>(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
-    use shiyu_schemas::v1::{self, CaseState, EventKind};
+    use shiyu_schemas::v1::{self, CaseState};
 
     use super::super::cache::tests::MemoryView;
     use super::*;

@@ -88,7 +88,8 @@ impl Texts {
                     // A short column that holds on to a long one would count as long.
                     (rows..=rows * 2).contains(&last.len()) && !last.is_empty() && last.value(0) == text
                 });
-                let last = self.last.insert(last.unwrap_or_else(|| repeat(text, rows)));
+                // The next epoch may be somewhat longer.
+                let last = self.last.insert(last.unwrap_or_else(|| repeat(text, rows + rows / 4)));
                 Arc::new(last.slice(0, rows))
             }
         }

@@ -11,7 +11,7 @@ use std::path::Path;
 use shiyu_log::vfs::{RealVfs, Vfs as _};
 use shiyu_log::{EventLog, LogError, Topic, durable};
 
-use super::{Hub, HubError, HubOptions, LogChoice};
+use super::{Hub, HubError, HubOptions, LogChoice, Roles};
 use crate::fold::FOLDED;
 
 const MARKER: &str = "REBUILD";
@@ -29,8 +29,18 @@ pub async fn rebuild(options: HubOptions) -> Result<Rebuilt, HubError> {
     if options.log != LogChoice::Local {
         return Err(HubError::EmbeddedOnly { what: "rebuild" });
     }
-    // Opened once as it is: so an unusable folder, another city or a trimmed log is told before anything goes.
-    let hub = Hub::open_unless_marked(&options).await?;
+    // Opened once without what is made anew: so an unusable folder, another city or a trimmed log is told before anything goes, and tables
+    // or states that cannot be opened do not stand in the way.
+    let roles = Roles {
+        ingest: false,
+        query: false,
+        ..options.roles
+    };
+    let log_only = HubOptions {
+        roles,
+        ..options.clone()
+    };
+    let hub = Hub::open_unless_marked(&log_only).await?;
     if let Some(hub) = hub {
         check_log(hub.log.as_ref())?;
         hub.close().await?;

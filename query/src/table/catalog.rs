@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::Result as DataFusionResult;
 use deltalake::{DeltaTable, DeltaTableBuilder};
-use shiyu_log::table::Snapshot;
+use shiyu_log::table::{Snapshot, check_columns};
 use shiyu_schemas::city::City;
 use shiyu_schemas::table::{STORED, TableShape};
 use tokio::sync::Mutex;
@@ -94,6 +94,7 @@ impl Catalog {
         for shape in STORED {
             if let Some(&version) = snapshot.tables.get(shape.name) {
                 let delta = opened.at_version(&self.root, shape, version).await?;
+                check_columns(shape, delta, &self.root)?;
                 stored.insert(shape.name, Arc::new(SnapshotTable::of_delta(shape, delta)?));
             }
         }

@@ -46,6 +46,11 @@ async fn fill(folder: &Path) {
         "r1 local_month=2024-04-01 cell=622236750694711295",
         "r2 local_month=2024-05-01",
         "r3 local_month=2024-05-01",
+        "r4 local_month=2024-05-01 sequence=4 state=filed",
+        "r5 local_month=2024-05-01 sequence=5 state=filed",
+        "r6 local_month=2024-05-01 sequence=6 state=closed",
+        "r7 local_month=2024-05-01 sequence=7 state=duplicate",
+        "r8 local_month=2024-05-01 sequence=8 state=filed opens_case=false",
     ];
     let events = events.map(|words| {
         let (id, rest) = words.split_once(' ').unwrap();
@@ -59,6 +64,7 @@ async fn fill(folder: &Path) {
         row("record_id=r2 sequence=9 kind=case state=received"),
         row("record_id=r2 partition=1 sequence=1 kind=case state=working"),
         row("record_id=r3 sequence=3 kind=withdrawal state=waiting match_key=k"),
+        row("record_id=r5 sequence=10 kind=case state=closed open=false versions=2"),
     ];
     let cells = vec![
         row("cell=617733122422996991 count=1 open=1 severity=3"),
@@ -104,7 +110,13 @@ async fn cases_are_the_newest_change_and_cells_the_sum() {
     let service = service(folder.path()).await;
     assert_eq!(
         answer(&service, "select record_id, state from cases order by 1").await,
-        "r1 closed, r2 working"
+        "r1 closed, r2 working, r4 filed, r5 closed, r6 closed, r7 duplicate"
+    );
+    let opened = "select record_id, open, counted, versions from cases where record_id > 'r3' order by 1";
+    assert_eq!(
+        answer(&service, opened).await,
+        "r4 true true 1, r5 false true 2, r6 false true 1, r7 false false 1",
+        "what opened a case stands in events only"
     );
     assert_eq!(
         answer(&service, "select record_id, state, match_key from withdrawals").await,
@@ -115,7 +127,7 @@ async fn cases_are_the_newest_change_and_cells_the_sum() {
         "617733122422996991 2 1 4"
     );
     let by_month = "select local_month, count(*), count(cell) from events group by 1 order by 1";
-    assert_eq!(answer(&service, by_month).await, "2024-04-01 1 1, 2024-05-01 2 0");
+    assert_eq!(answer(&service, by_month).await, "2024-04-01 1 1, 2024-05-01 7 0");
     assert_eq!(
         answer(
             &service,
@@ -125,7 +137,20 @@ async fn cases_are_the_newest_change_and_cells_the_sum() {
         "r1"
     );
     let joined = "select count(*) from cases c join events e using (feed, record_id) where c.open";
-    assert_eq!(answer(&service, joined).await, "1");
+    assert_eq!(answer(&service, joined).await, "2");
+    for table in ["cases", "withdrawals"] {
+        let schema = service
+            .query(&format!("select * from {table}"), None)
+            .await
+            .unwrap()
+            .schema;
+        let shown = schema.fields().iter();
+        for field in shown {
+            let stored = CASE_CHANGES.schema();
+            let stored = stored.field_with_name(field.name()).unwrap();
+            assert_eq!(&**field, stored, "{table}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -146,7 +171,7 @@ async fn types_are_exactly_those_of_the_shapes_and_new_rows_are_seen() {
             before.as_str(),
             answer(&service, "select count(*) from events").await.as_str()
         ),
-        ("3", "4")
+        ("8", "9")
     );
 }
 
@@ -221,7 +246,7 @@ async fn what_is_just_within_the_limits_is_planned() {
         "select count(*) from events where {}",
         vec!["severity = 0"; 249].join(" or ")
     );
-    assert_eq!(answer(&service, &wide).await, "3");
+    assert_eq!(answer(&service, &wide).await, "8");
     let deep = format!("select {}1{}", "(".repeat(40), ")".repeat(40));
     assert_eq!(answer(&service, &deep).await, "1");
 }

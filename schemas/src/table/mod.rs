@@ -1,8 +1,8 @@
 //! Arrow schemas of every table, with the comment of every column. What is stored and what analysts see both come from here.
 //!
 //! Stored (Delta, append-only): [`EVENTS`], [`CASE_CHANGES`], [`CELL_CHANGES`], [`REJECTIONS`], [`SCORES`].
-//! Seen: `events`, `rejections`, `scores` as stored; `cases` and `withdrawals` are views over `case_changes`, `cells` over
-//! `cell_changes`; `areas` comes from the city folder.
+//! Seen: `events`, `rejections`, `scores` as stored; `cases` and `withdrawals` are views over `case_changes` and the events that open a
+//! case, `cells` over `cell_changes`; `areas` comes from the city folder.
 //!
 //! Cells are BIGINT (bit 63 is 0), times are TIMESTAMP(µs, UTC), dates DATE.
 
@@ -222,13 +222,26 @@ pub const EVENTS: TableShape = TableShape {
             false,
             "hash of the city folder's revision that mapped it",
         ),
+        column("partition", Int, false, "partition of the log"),
+        column(
+            "sequence",
+            BigInt,
+            true,
+            "order of its change of the case within the partition; NULL where it changed none",
+        ),
+        column(
+            "opens_case",
+            Boolean,
+            false,
+            "whether it opened its case; such a change has no row in case_changes",
+        ),
     ],
 };
 
-/// What the fold did to cases; `cases` is the newest row per record.
+/// What the fold did to cases beyond what an event says that opens one; `cases` is the newest of both per record.
 pub const CASE_CHANGES: TableShape = TableShape {
     name: "case_changes",
-    comment: "what the fold did to cases; the view cases shows the newest row of each",
+    comment: "what the fold did to cases once they were open; the view cases shows the newest of each",
     partition_by: None,
     sort_by: &["feed", "record_id"],
     merge: MergeRule::Newest(&["partition", "sequence"]),

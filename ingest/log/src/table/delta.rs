@@ -14,7 +14,7 @@ use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError, ObjectStore};
 use object_store::ObjectStoreExt as _;
 use parquet::errors::ParquetError;
-use shiyu_schemas::table::{ColumnType, TableShape};
+use shiyu_schemas::table::{Column, ColumnType, TableShape};
 use tokio::task::JoinHandle;
 
 use super::checkpoint;
@@ -106,6 +106,7 @@ impl Table {
         } else {
             delta = create(shape, &delta).await.map_err(failed)?;
         }
+        check_columns(shape, &delta, root)?;
         let applied = applied_epochs(root, shape, &delta).await?;
         Ok(Self {
             shape,
@@ -298,15 +299,44 @@ impl Table {
     }
 }
 
+/// Refuses a table in `root` whose columns are not those of its shape: an older or newer version of this program made it.
+pub fn check_columns(shape: &TableShape, delta: &DeltaTable, root: &Path) -> Result<(), LogError> {
+    let schema = delta
+        .snapshot()
+        .map_err(|error| table_error("open", shape, error))?
+        .schema();
+    let described = |field: &StructField| {
+        let null = if field.nullable { "" } else { " not null" };
+        format!("\"{}\" {}{null}", field.name, field.data_type)
+    };
+    let stored: Vec<String> = schema.fields().map(described).collect();
+    let wanted: Vec<String> = shape.columns.iter().map(|column| described(&field(column))).collect();
+    let missing = wanted.iter().find(|column| !stored.contains(column));
+    let strange = stored.iter().find(|column| !wanted.contains(column));
+    let problem = match (missing, strange) {
+        (Some(column), _) => format!("it lacks column {column}"),
+        (None, Some(column)) => format!("it has column {column}, which this version does not know"),
+        (None, None) => return Ok(()),
+    };
+    Err(LogError::Incompatible {
+        path: root.join(shape.name),
+        problem: format!(
+            "{problem}: another version of shiyu made it; use that one, or have state and tables made anew from the log by `shiyu rebuild`"
+        ),
+    })
+}
+
+fn field(column: &Column) -> StructField {
+    StructField::new(
+        column.name,
+        DataType::Primitive(primitive(column.kind)),
+        column.nullable,
+    )
+    .with_metadata([("comment".to_owned(), MetadataValue::String(column.comment.to_owned()))])
+}
+
 async fn create(shape: &TableShape, delta: &DeltaTable) -> Result<DeltaTable, deltalake::DeltaTableError> {
-    let columns = shape.columns.iter().map(|column| {
-        StructField::new(
-            column.name,
-            DataType::Primitive(primitive(column.kind)),
-            column.nullable,
-        )
-        .with_metadata([("comment".to_owned(), MetadataValue::String(column.comment.to_owned()))])
-    });
+    let columns = shape.columns.iter().map(field);
     CreateBuilder::new()
         .with_log_store(delta.log_store())
         .with_table_name(shape.name)

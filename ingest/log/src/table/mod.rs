@@ -24,6 +24,7 @@ pub mod store;
 pub mod upkeep;
 pub mod writer;
 
+pub use delta::check_columns;
 pub use owned::TakeOver;
 pub use snapshot::Snapshot;
 pub use upkeep::{MergeJob, MergeStop, Merged, UpkeepOptions};
