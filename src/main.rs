@@ -14,6 +14,7 @@ mod command;
 mod disk;
 mod exit;
 mod folder;
+mod newest;
 mod output;
 mod readiness;
 mod reserve;

@@ -11,7 +11,7 @@ use shiyu_ingest::hub::{Hub, LogChoice, Roles};
 use shiyu_log::table::Snapshot;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpListener;
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,7 @@ use crate::cli::{AddressArgs, ServeArgs};
 use crate::disk;
 use crate::exit::{Exit, Failure, OrExit as _};
 use crate::folder::{CityFolder, data_dir};
+use crate::newest;
 use crate::readiness::Readiness;
 use crate::reserve::Reserve;
 use crate::serving::{ServeAddresses, access_of, engine_of, serve_grpc, serve_http};
@@ -81,8 +82,6 @@ pub(crate) struct Serving {
     tasks: JoinSet<anyhow::Result<()>>,
     /// Answers analysts' SQL; none without the role query.
     worker: Option<Child>,
-    /// The worker ends when this closes; `Child::wait` would close it at once.
-    worker_input: Option<ChildStdin>,
 }
 
 impl Serving {
@@ -119,11 +118,19 @@ impl Serving {
             board = Some(engine.board());
             let engine_stop = stop.clone();
             tasks.spawn(async move { Ok(engine.run(engine_stop).await?) });
-            let (child, flight, postgres) = start_worker(hub.data_dir(), folder, addresses, sql_memory)
+            let started = start_worker(hub.data_dir(), folder, addresses, sql_memory)
                 .await
                 .or_exit(Exit::Unavailable)?;
-            (bound.flight, bound.postgres) = (flight, postgres);
-            worker = Some(child);
+            (bound.flight, bound.postgres) = (started.flight, started.postgres);
+            worker = Some(started.process);
+            let (newest, worker_stop) = (hub.fold().newest(), stop.clone());
+            tasks.spawn(async move {
+                // Whoever waits for the worker says that it ended.
+                if let Err(error) = newest::answer(newest, started.output, started.input, worker_stop).await {
+                    tracing::warn!(%error, "cannot talk to the SQL worker");
+                }
+                Ok(())
+            });
         }
         bound.write(hub.data_dir()).or_exit(Exit::Io)?;
         tasks.spawn(serve_grpc(hub.clone(), board, grpc, tls, access, stop.clone()));
@@ -153,7 +160,6 @@ impl Serving {
             addresses: bound,
             stop,
             tasks,
-            worker_input: worker.as_mut().and_then(|worker| worker.stdin.take()),
             worker,
         })
     }
@@ -220,9 +226,8 @@ impl Serving {
     pub(crate) async fn stop(mut self) -> Result<(), Failure> {
         let deadline = tokio::time::Instant::now() + STOP_WITHIN;
         self.reserve.spend_if_full();
+        // That closes the worker's standard input, which ends it.
         self.stop.cancel();
-        // Closing its standard input ends the worker.
-        drop(self.worker_input.take());
         let drained = tokio::time::timeout_at(deadline, async {
             while let Some(ended) = self.tasks.join_next().await {
                 if let Ok(Err(error)) = ended {
@@ -330,13 +335,23 @@ async fn watch(hub: &Hub, stop: &CancellationToken) -> anyhow::Result<()> {
     }
 }
 
+/// The process that answers analysts' SQL.
+struct Worker {
+    process: Child,
+    /// It ends when this closes; `Child::wait` would close it at once.
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    flight: SocketAddr,
+    postgres: SocketAddr,
+}
+
 /// Starts the process that answers analysts' SQL, and waits for its addresses.
 async fn start_worker(
     data_dir: &Path,
     folder: &CityFolder,
     addresses: &AddressArgs,
     sql_memory: u64,
-) -> anyhow::Result<(Child, SocketAddr, SocketAddr)> {
+) -> anyhow::Result<Worker> {
     let program: PathBuf = std::env::current_exe().context("cannot find this program")?;
     let mut command = Command::new(program);
     command
@@ -363,17 +378,24 @@ async fn start_worker(
             command.arg(flag).arg(file);
         }
     }
-    let mut worker = command
+    let mut process = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .context("cannot start the SQL worker")?;
-    let output = worker.stdout.take().context("the SQL worker has no output")?;
-    let mut line = String::new();
-    BufReader::new(output).read_line(&mut line).await?;
+    let input = process.stdin.take().context("the SQL worker has no input")?;
+    let output = process.stdout.take().context("the SQL worker has no output")?;
+    let (mut line, mut output) = (String::new(), BufReader::new(output));
+    output.read_line(&mut line).await?;
     let Some((flight, postgres)) = line.trim().split_once(' ') else {
         bail!("the SQL worker ended before it served; its reason stands above");
     };
-    Ok((worker, flight.parse()?, postgres.parse()?))
+    Ok(Worker {
+        flight: flight.parse()?,
+        postgres: postgres.parse()?,
+        process,
+        input,
+        output,
+    })
 }

@@ -4,13 +4,9 @@
 # (`bash tests/clients/setup` installs them).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-for tool in python3 curl; do
-    command -v "$tool" >/dev/null || { echo "skipped: no $tool"; exit 0; }
-done
-cache="${XDG_CACHE_HOME:-$HOME/.cache}/shiyu/clients"
-python="$cache/venv/bin/python"
-jars="$cache/jars"
+jars="${XDG_CACHE_HOME:-$HOME/.cache}/shiyu/clients/jars"
 source tests/clients/serve.sh
+need_python
 serve
 bash tests/clients/psql.sh "$(address postgres)"
 if [ -d "$jars" ] && command -v java >/dev/null; then

@@ -18,6 +18,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 
 import adbc_driver_flightsql.dbapi as flight_sql
 import polars as pl
@@ -146,6 +147,12 @@ def first_difference(name, rows, expected):
     return f"{name} has {len(ours)} rows, flight sql {len(theirs)}"
 
 
+def wait_until_files_hold_all(root):
+    """Rows wait for the tables' files at most 5 s, and are seen before that by those who ask the hub."""
+    while time.time() - (root / "snapshot.json").stat().st_mtime < 6:
+        time.sleep(0.2)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data-dir", type=pathlib.Path, required=True)
@@ -154,6 +161,7 @@ def main():
     parser.add_argument("--jars", type=pathlib.Path)
     arguments = parser.parse_args()
     addresses = json.loads((arguments.data_dir / "run" / "serve.json").read_text())
+    wait_until_files_hold_all(arguments.data_dir / "tables")
     has_psql = shutil.which("psql") is not None
     java = jdbc(arguments.jars, addresses) if arguments.jars and shutil.which("java") else None
     for there, what in [(has_psql, "psql"), (java, "JDBC drivers")]:

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
-use shiyu_log::table::{EpochMark, EpochRows, FrozenTables, MergeStop, Merged, Snapshot, TableWriter, TakeOver};
+use shiyu_log::table::{
+    EpochMark, EpochRows, FrozenTables, MergeStop, Merged, NewestRows, Snapshot, TableWriter, TakeOver,
+};
 use shiyu_log::{LogError, Topic, fault};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -78,6 +80,21 @@ pub struct HandedRows {
     pub permit: OwnedSemaphorePermit,
 }
 
+impl HandedRows {
+    /// As the tables take them. Rows are shared, not copied.
+    pub fn epoch_rows(&self) -> EpochRows {
+        let mark = EpochMark {
+            partition: state_name(self.topic, self.partition),
+            incarnation: self.incarnation,
+            epoch: self.epoch,
+        };
+        EpochRows {
+            mark,
+            rows: self.tables.clone(),
+        }
+    }
+}
+
 /// Units of the budget rows take: at most half of it, so that whoever waits knows that a commit is due.
 pub fn budget_units(tables: &[(&'static str, RecordBatch)], bytes_max: usize) -> u32 {
     let bytes: usize = tables.iter().map(|(_, batch)| batch.get_array_memory_size()).sum();
@@ -113,6 +130,7 @@ pub struct Flusher {
     waiting: Vec<HandedRows>,
     waiting_units: usize,
     waiting_since: WaitingSince,
+    newest: NewestRows,
     due: Option<Instant>,
     merging: Option<JoinHandle<Result<Option<Merged>, LogError>>>,
     stop_merging: MergeStop,
@@ -136,7 +154,7 @@ enum Keeper {
 
 impl Flusher {
     /// Nothing waits yet.
-    pub fn new(tables: TableWriter, options: FoldOptions, waiting_since: WaitingSince) -> Self {
+    pub fn new(tables: TableWriter, options: FoldOptions, waiting_since: WaitingSince, newest: NewestRows) -> Self {
         let keeper = if tables.is_shared() {
             Keeper::Other
         } else {
@@ -148,6 +166,7 @@ impl Flusher {
             waiting: Vec::new(),
             waiting_units: 0,
             waiting_since,
+            newest,
             due: None,
             merging: None,
             stop_merging: MergeStop::default(),
@@ -282,21 +301,13 @@ impl Flusher {
         let mut rows = Vec::with_capacity(self.waiting.len());
         let mut generations = BTreeMap::new();
         for handed in self.waiting.drain(..) {
+            let own = handed.epoch_rows();
+            if handed.generation > 0 {
+                generations.insert(own.mark.partition.clone(), handed.generation);
+            }
+            rows.push(own);
             epochs.push((handed.trimmer, handed.epoch));
             permits.push(handed.permit);
-            let partition = state_name(handed.topic, handed.partition);
-            if handed.generation > 0 {
-                generations.insert(partition.clone(), handed.generation);
-            }
-            let mark = EpochMark {
-                partition,
-                incarnation: handed.incarnation,
-                epoch: handed.epoch,
-            };
-            rows.push(EpochRows {
-                mark,
-                rows: handed.tables,
-            });
         }
         if fault::bug("outbox-trimmed-first") {
             self.trim(epochs.clone()).await?;
@@ -318,6 +329,7 @@ impl Flusher {
             }
         }
         self.waiting_since.lock().take();
+        self.newest.remove(&rows);
         drop(rows);
         drop(permits);
         metrics::histogram!("shiyu_fold_flush_seconds").record(begun.elapsed().as_secs_f64());

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use shiyu_log::state::{PartitionState, StateStore};
-use shiyu_log::table::{FrozenTables, Snapshot, TableWriter, TakeOver};
+use shiyu_log::table::{FrozenTables, NewestRows, Snapshot, TableWriter, TakeOver};
 use shiyu_log::{EventLog, Topic};
 use shiyu_schemas::v1;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -96,8 +96,8 @@ impl Fold {
             stop: CancellationToken::new(),
             failure: OnceLock::new(),
         });
-        let waiting_since = WaitingSince::default();
-        let flusher = Flusher::new(tables, options.clone(), waiting_since.clone());
+        let (waiting_since, newest) = (WaitingSince::default(), NewestRows::default());
+        let flusher = Flusher::new(tables, options.clone(), waiting_since.clone(), newest.clone());
         let flusher = tokio::spawn(watched(ending.clone(), flusher.run(receiver)));
         let stop = ending.stop.clone().drop_guard();
         FoldHandle {
@@ -110,6 +110,7 @@ impl Fold {
             flusher: Mutex::new(Some(flusher)),
             is_here: true,
             waiting_since,
+            newest,
             _stop: stop,
         }
     }
@@ -132,6 +133,7 @@ impl Fold {
             flusher: Mutex::new(None),
             is_here: false,
             waiting_since: WaitingSince::default(),
+            newest: NewestRows::default(),
             _stop: stop.drop_guard(),
         }
     }
@@ -218,6 +220,7 @@ pub struct FoldHandle {
     flusher: Mutex<Option<JoinHandle<()>>>,
     is_here: bool,
     waiting_since: WaitingSince,
+    newest: NewestRows,
     /// A handle that is dropped stops the fold too.
     _stop: DropGuard,
 }
@@ -240,6 +243,7 @@ impl FoldHandle {
             flusher: sender,
             budget: self.budget.clone(),
             progress: progress.clone(),
+            newest: self.newest.clone(),
             options: self.options.clone(),
             stop: stop.clone(),
         };
@@ -387,6 +391,11 @@ impl FoldHandle {
             Ok((tables, release))
         })
         .await
+    }
+
+    /// Rows that are folded here and not in the tables yet; none where partitions change owners.
+    pub fn newest(&self) -> NewestRows {
+        self.newest.clone()
     }
 
     /// Durable totals per feed, over all partitions.

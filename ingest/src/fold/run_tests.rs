@@ -14,7 +14,7 @@ use prost::Message;
 use shiyu_log::event_log::partition_of;
 use shiyu_log::local::{LocalLog, LocalLogOptions};
 use shiyu_log::state::{Space, StateBatch, StateStore};
-use shiyu_log::table::TableWriter;
+use shiyu_log::table::{NewestRows, TableWriter};
 use shiyu_log::vfs::RealVfs;
 use shiyu_log::{EventLog, Records, Topic};
 use shiyu_schemas::table::STORED;
@@ -474,6 +474,7 @@ async fn lose_rows(hub: &Hub) {
             flusher,
             budget: Arc::new(Semaphore::new(budget_total(options.unflushed_bytes_max))),
             progress: progress.clone(),
+            newest: NewestRows::default(),
             options,
             stop: stop.clone(),
         };

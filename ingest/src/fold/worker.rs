@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
+use shiyu_log::table::NewestRows;
 use shiyu_log::{EventLog, LogError, ReadBatch, Records, Topic, fault};
 use shiyu_schemas::v1;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -36,6 +37,8 @@ pub struct Worker {
     pub budget: Arc<Semaphore>,
     /// What the rest of the hub sees.
     pub progress: Arc<Progress>,
+    /// Rows that wait for the tables, for those who ask questions.
+    pub newest: NewestRows,
     /// Sizes and times.
     pub options: FoldOptions,
     /// Ends the worker between two epochs.
@@ -139,6 +142,10 @@ impl Worker {
             tables: std::mem::take(&mut epoch.tables),
             permit,
         };
+        // Where partitions change owners, the next one may end its epochs elsewhere.
+        if rows.generation == 0 && !rows.tables.is_empty() {
+            self.newest.add(rows.epoch_rows());
+        }
         self.flusher
             .send(Handed::Rows(Box::new(rows)))
             .await

@@ -18,7 +18,7 @@ use tracing::info;
 use super::sql_service::{Access, SqlService};
 use super::{flight_sql, pgwire};
 use crate::error::QueryError;
-use crate::table::Catalog;
+use crate::table::{Catalog, NewestSource};
 
 /// What the doors are opened with.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct SqlServeOptions {
     pub data_dir: PathBuf,
     /// The city, for the tables `areas`, `feeds`, `categories`.
     pub city: Option<Arc<City>>,
+    /// Who tells the rows that are not in the tables' files yet, if anybody does.
+    pub newest: Option<Arc<dyn NewestSource>>,
     /// Address of Flight SQL; port 0 takes a free one.
     pub flight: SocketAddr,
     /// Address of PostgreSQL's protocol; port 0 takes a free one.
@@ -66,7 +68,8 @@ pub async fn serve_sql(
         .as_ref()
         .map(|(chain, key)| tls_config(chain, key))
         .transpose()?;
-    let catalog = Arc::new(Catalog::open(&options.data_dir, options.city.clone()).await?);
+    let (city, newest) = (options.city.clone(), options.newest.clone());
+    let catalog = Arc::new(Catalog::open_with(&options.data_dir, city, newest).await?);
     let service = Arc::new(SqlService::new(
         catalog.clone(),
         options.access.clone(),

@@ -19,6 +19,7 @@ const LOOPBACK: &str = "127.0.0.1:0";
 
 fn options(folder: &Path, access: Access) -> SqlServeOptions {
     SqlServeOptions {
+        newest: None,
         data_dir: folder.to_owned(),
         city: None,
         flight: LOOPBACK.parse().unwrap(),

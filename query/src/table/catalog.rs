@@ -1,7 +1,8 @@
-//! Opens the stored tables at the versions of `snapshot.json`, and gives every query one set of them.
+//! Opens the stored tables at the versions of `snapshot.json`, and gives every query one set of them, with the rows that are not in files yet
+//! where the hub tells them.
 //!
-//! A set is made once per snapshot and shared: reading `snapshot.json` is all a query pays when nothing changed. Readers take no lock;
-//! files of the tables are only ever added.
+//! A set is made once and shared while nothing changes: then all a query pays is a question to the hub and reading `snapshot.json`.
+//! Readers take no lock; files of the tables are only ever added.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,13 +12,15 @@ use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::Result as DataFusionResult;
 use deltalake::{DeltaTable, DeltaTableBuilder};
+use shiyu_log::table::newest::TableRows;
 use shiyu_log::table::{Snapshot, check_columns};
 use shiyu_schemas::city::City;
 use shiyu_schemas::table::{STORED, TableShape};
 use tokio::sync::Mutex;
 
+use super::newest::Newest;
 use super::scan::SnapshotTable;
-use super::{Sources, TABLES};
+use super::{NewestSource, Sources, TABLES};
 use crate::error::QueryError;
 
 /// Catalog of all tables.
@@ -28,14 +31,16 @@ pub const SCHEMA_NAME: &str = "core";
 /// All tables at one snapshot.
 #[derive(Debug)]
 pub struct Tables {
+    /// What is in files.
     snapshot: Snapshot,
+    epochs: BTreeMap<String, u64>,
     tables: BTreeMap<&'static str, Arc<dyn TableProvider>>,
 }
 
 impl Tables {
-    /// The versions they are at.
-    pub fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
+    /// By partition of the fold: they show everything up to this epoch, and nothing beyond it.
+    pub fn epochs(&self) -> &BTreeMap<String, u64> {
+        &self.epochs
     }
 
     /// A table by its name.
@@ -54,6 +59,7 @@ impl Tables {
 pub struct Catalog {
     root: PathBuf,
     city: Option<Arc<City>>,
+    newest: Option<Arc<dyn NewestSource>>,
     opened: Mutex<Opened>,
 }
 
@@ -61,15 +67,27 @@ pub struct Catalog {
 struct Opened {
     /// Delta tables by name, at the versions of the newest set.
     delta: BTreeMap<&'static str, DeltaTable>,
-    newest: Option<Arc<Tables>>,
+    /// Rows beyond that set's files.
+    newest: Newest,
+    made: Option<Arc<Tables>>,
 }
 
 impl Catalog {
     /// Opens the tables of a data folder. What is missing has no rows.
     pub async fn open(data_dir: &Path, city: Option<Arc<City>>) -> Result<Self, QueryError> {
+        Self::open_with(data_dir, city, None).await
+    }
+
+    /// The same, with the rows that are not in files yet.
+    pub async fn open_with(
+        data_dir: &Path,
+        city: Option<Arc<City>>,
+        newest: Option<Arc<dyn NewestSource>>,
+    ) -> Result<Self, QueryError> {
         let catalog = Self {
             root: data_dir.join("tables"),
             city,
+            newest,
             opened: Mutex::new(Opened::default()),
         };
         catalog.tables().await?;
@@ -84,18 +102,27 @@ impl Catalog {
     /// All tables at the newest snapshot.
     pub async fn tables(&self) -> Result<Arc<Tables>, QueryError> {
         let mut opened = self.opened.lock().await;
+        // Before the snapshot: what leaves the one is in the other then.
+        let told = self.newest_rows(opened.newest.epochs()).await;
         let snapshot = Snapshot::read(&self.root)?.unwrap_or_default();
-        if let Some(newest) = &opened.newest
-            && newest.snapshot == snapshot
+        if let Some(made) = &opened.made
+            && told.is_empty()
+            && made.snapshot == snapshot
         {
-            return Ok(newest.clone());
+            return Ok(made.clone());
         }
+        opened
+            .newest
+            .add(told)
+            .map_err(|error| QueryError::Internal(Box::new(error.into())))?;
+        opened.newest.forget(&snapshot);
         let mut stored = BTreeMap::new();
         for shape in STORED {
             if let Some(&version) = snapshot.tables.get(shape.name) {
                 let delta = opened.at_version(&self.root, shape, version).await?;
                 check_columns(shape, delta, &self.root)?;
-                stored.insert(shape.name, Arc::new(SnapshotTable::of_delta(shape, delta)?));
+                let table = SnapshotTable::of_delta(shape, delta)?.with_rows(opened.newest.of(shape));
+                stored.insert(shape.name, Arc::new(table));
             }
         }
         let sources = Sources {
@@ -104,12 +131,33 @@ impl Catalog {
         };
         let mut tables = BTreeMap::new();
         for seen in TABLES {
-            let table = (seen.make)(&sources).map_err(|error| QueryError::Internal(Box::new(error)))?;
+            let before = opened.made.as_ref().filter(|_| !seen.is_stored);
+            let table = match before.and_then(|made| made.get(seen.name)) {
+                Some(table) => table.clone(),
+                None => (seen.make)(&sources).map_err(|error| QueryError::Internal(Box::new(error)))?,
+            };
             tables.insert(seen.name, table);
         }
-        let tables = Arc::new(Tables { snapshot, tables });
-        opened.newest = Some(tables.clone());
+        let mut epochs = snapshot.epochs.clone();
+        epochs.extend(opened.newest.epochs());
+        let tables = Arc::new(Tables {
+            snapshot,
+            epochs,
+            tables,
+        });
+        opened.made = Some(tables.clone());
         Ok(tables)
+    }
+
+    /// What the hub tells. A hub that does not answer delays no question for long: it is answered from the files then.
+    async fn newest_rows(&self, known: BTreeMap<String, u64>) -> Vec<TableRows> {
+        let Some(source) = &self.newest else {
+            return Vec::new();
+        };
+        source.since(known).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the hub does not tell its newest rows");
+            Vec::new()
+        })
     }
 }
 

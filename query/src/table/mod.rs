@@ -2,7 +2,8 @@
 //!
 //! In reading order:
 //! - [`catalog`]: opens the stored tables at the versions of `snapshot.json`, and gives every query one set of them
-//! - [`scan`]: the files of a stored table at one version, as a plain Parquet scan
+//! - [`scan`]: the files of a stored table at one version, as a plain Parquet scan, and the rows that are not in files yet
+//! - [`newest`]: where these come from
 //! - `cases`, `cells`: views over what the fold stored
 //! - `areas`, `feeds`, `categories`: the city folder
 //!
@@ -16,6 +17,7 @@ mod cells;
 mod feeds;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod newest;
 pub mod scan;
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,7 @@ use shiyu_schemas::city::City;
 use shiyu_schemas::table::{EVENTS, REJECTIONS, SCORES, TableShape};
 
 pub use catalog::{CATALOG_NAME, Catalog, CoreSchema, SCHEMA_NAME, Tables};
+pub use newest::NewestSource;
 pub use scan::SnapshotTable;
 
 /// What a table can be made of.
@@ -55,7 +58,9 @@ pub(crate) struct SeenTable {
     pub(crate) name: &'static str,
     /// What it holds.
     pub(crate) comment: &'static str,
-    /// Makes it. Tables of the city folder are made again with each snapshot; they are small.
+    /// Whether it is made of what is stored; else it is made once, of the city folder.
+    pub(crate) is_stored: bool,
+    /// Makes it.
     pub(crate) make: fn(&Sources<'_>) -> Result<Arc<dyn TableProvider>>,
 }
 
@@ -64,46 +69,55 @@ pub(crate) static TABLES: &[SeenTable] = &[
     SeenTable {
         name: "events",
         comment: EVENTS.comment,
+        is_stored: true,
         make: |sources| Ok(sources.stored(&EVENTS)),
     },
     SeenTable {
         name: "cases",
         comment: cases::CASES_COMMENT,
+        is_stored: true,
         make: cases::make_cases,
     },
     SeenTable {
         name: "withdrawals",
         comment: cases::WITHDRAWALS_COMMENT,
+        is_stored: true,
         make: cases::make_withdrawals,
     },
     SeenTable {
         name: "cells",
         comment: cells::COMMENT,
+        is_stored: true,
         make: cells::make,
     },
     SeenTable {
         name: "scores",
         comment: SCORES.comment,
+        is_stored: true,
         make: |sources| Ok(sources.stored(&SCORES)),
     },
     SeenTable {
         name: "rejections",
         comment: REJECTIONS.comment,
+        is_stored: true,
         make: |sources| Ok(sources.stored(&REJECTIONS)),
     },
     SeenTable {
         name: "areas",
         comment: areas::SHAPE.comment,
+        is_stored: false,
         make: areas::make,
     },
     SeenTable {
         name: "feeds",
         comment: feeds::SHAPE.comment,
+        is_stored: false,
         make: feeds::make,
     },
     SeenTable {
         name: "categories",
         comment: categories::SHAPE.comment,
+        is_stored: false,
         make: categories::make,
     },
 ];

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -13,6 +14,7 @@ use datafusion::common::stats::Precision;
 use datafusion::common::{DataFusionError, Result, ScalarValue, Statistics};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
@@ -20,6 +22,7 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::union::UnionExec;
 use deltalake::DeltaTable;
 use shiyu_schemas::table::TableShape;
 
@@ -46,6 +49,8 @@ pub struct SnapshotTable {
     /// Position of the partition column in `schema`.
     partition: Option<usize>,
     files: Vec<ActiveFile>,
+    /// Rows that are in no file yet.
+    rows: Vec<RecordBatch>,
 }
 
 impl SnapshotTable {
@@ -55,7 +60,14 @@ impl SnapshotTable {
             schema: shape.schema(),
             partition: shape.partition_by.map(|name| shape.index(name)),
             files: Vec::new(),
+            rows: Vec::new(),
         }
+    }
+
+    /// The same table with rows that are in no file yet.
+    #[must_use]
+    pub fn with_rows(self, rows: Vec<RecordBatch>) -> Self {
+        Self { rows, ..self }
     }
 
     /// The files a Delta table has at the version it is loaded at.
@@ -123,12 +135,51 @@ impl SnapshotTable {
         }
     }
 
-    fn row_count(&self) -> Precision<usize> {
+    /// Rows in files.
+    fn file_rows(&self) -> Precision<usize> {
         self.files
             .iter()
             .map(|file| file.rows)
             .sum::<Option<usize>>()
             .map_or(Precision::Absent, Precision::Exact)
+    }
+
+    fn row_count(&self) -> Precision<usize> {
+        let more = self.rows.iter().map(RecordBatch::num_rows).sum();
+        self.file_rows().add(&Precision::Exact(more))
+    }
+
+    fn scan_files(
+        &self,
+        state: &dyn Session,
+        wanted: &[usize],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let files: Vec<PartitionedFile> = self
+            .files
+            .iter()
+            .map(|file| {
+                PartitionedFile::new(file.path.clone(), file.size_bytes)
+                    .with_partition_values(file.partition.iter().cloned().collect())
+            })
+            .collect();
+        let mut options = state.table_options().parquet.clone();
+        options.global.schema_force_view_types = false;
+        let schema = self.scan_schema();
+        let statistics = Statistics {
+            num_rows: self.file_rows(),
+            ..Statistics::new_unknown(schema.table_schema())
+        };
+        let source = ParquetSource::new(schema).with_table_parquet_options(options);
+        let store = ObjectStoreUrl::parse(STORE_URL)?;
+        let groups = FileGroup::new(files).split_files(state.config().target_partitions());
+        let config = FileScanConfigBuilder::new(store, Arc::new(source))
+            .with_file_groups(groups)
+            .with_statistics(statistics)
+            .with_limit(limit)
+            .with_projection_indices(Some(wanted.iter().map(|&index| self.scan_index(index)).collect()))?
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
     }
 }
 
@@ -169,34 +220,22 @@ impl TableProvider for SnapshotTable {
             Some(indices) => indices.clone(),
             None => (0..self.schema.fields().len()).collect(),
         };
-        if self.files.is_empty() {
-            return Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&wanted)?))));
+        let mut parts = Vec::new();
+        if !self.files.is_empty() {
+            parts.push(self.scan_files(state, &wanted, limit)?);
         }
-        let files: Vec<PartitionedFile> = self
-            .files
-            .iter()
-            .map(|file| {
-                PartitionedFile::new(file.path.clone(), file.size_bytes)
-                    .with_partition_values(file.partition.iter().cloned().collect())
-            })
-            .collect();
-        let mut options = state.table_options().parquet.clone();
-        options.global.schema_force_view_types = false;
-        let schema = self.scan_schema();
-        let statistics = Statistics {
-            num_rows: self.row_count(),
-            ..Statistics::new_unknown(schema.table_schema())
-        };
-        let source = ParquetSource::new(schema).with_table_parquet_options(options);
-        let store = ObjectStoreUrl::parse(STORE_URL)?;
-        let groups = FileGroup::new(files).split_files(state.config().target_partitions());
-        let config = FileScanConfigBuilder::new(store, Arc::new(source))
-            .with_file_groups(groups)
-            .with_statistics(statistics)
-            .with_limit(limit)
-            .with_projection_indices(Some(wanted.into_iter().map(|index| self.scan_index(index)).collect()))?
-            .build();
-        Ok(DataSourceExec::from_data_source(config))
+        if !self.rows.is_empty() {
+            let rows = std::slice::from_ref(&self.rows);
+            parts.push(MemorySourceConfig::try_new_exec(
+                rows,
+                self.schema.clone(),
+                Some(wanted.clone()),
+            )?);
+        }
+        match parts.len() {
+            0 => Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&wanted)?)))),
+            _ => UnionExec::try_new(parts),
+        }
     }
 }
 

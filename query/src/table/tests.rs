@@ -2,15 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::util::pretty::pretty_format_batches;
+use async_trait::async_trait;
 use datafusion::common::ScalarValue;
-use shiyu_schemas::table::{CASE_CHANGES, CELL_CHANGES, EVENTS};
+use shiyu_log::table::newest::{Answer, TableRows};
+use shiyu_log::table::{EpochMark, EpochRows, NewestRows};
+use shiyu_schemas::table::{CASE_CHANGES, CELL_CHANGES, EVENTS, TableShape};
 
-use super::fixture::{add, row};
-use super::{Catalog, TABLES};
+use super::fixture::{Row, add, batch, row};
+use super::{Catalog, NewestSource, TABLES};
 use crate::error::QueryError;
 use crate::serve::{Access, SqlService};
 
@@ -173,6 +178,108 @@ async fn types_are_exactly_those_of_the_shapes_and_new_rows_are_seen() {
         ),
         ("8", "9")
     );
+}
+
+/// A hub whose rows wait, in this process.
+#[derive(Debug, Default)]
+struct Waiting {
+    rows: NewestRows,
+    asked: AtomicUsize,
+}
+
+#[async_trait]
+impl NewestSource for Waiting {
+    async fn since(&self, known: BTreeMap<String, u64>) -> Result<Vec<TableRows>, QueryError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let answer = Answer::new(1, &self.rows.since(&known, usize::MAX)).unwrap();
+        Ok(answer.rows().unwrap())
+    }
+}
+
+impl Waiting {
+    fn add(&self, epoch: u64, rows: &[(&'static TableShape, Row)]) {
+        let mark = EpochMark {
+            partition: "events-0".to_owned(),
+            incarnation: 1,
+            epoch,
+        };
+        let rows = rows
+            .iter()
+            .map(|(shape, row)| (shape.name, batch(shape, std::slice::from_ref(row))));
+        self.rows.add(EpochRows {
+            mark,
+            rows: rows.collect(),
+        });
+    }
+}
+
+#[tokio::test]
+async fn rows_that_wait_are_seen_at_once_and_never_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let waiting = Arc::new(Waiting::default());
+    let catalog = Catalog::open_with(folder.path(), None, Some(waiting.clone()))
+        .await
+        .unwrap();
+    let catalog = Arc::new(catalog);
+    let service = SqlService::new(catalog.clone(), Access::Loopback, 64 << 20).unwrap();
+    let seen = async || {
+        let all = "select (select count(*) from events), (select string_agg(state, '/' order by record_id) from cases),
+                   (select sum(count) from cells)";
+        answer(&service, all).await
+    };
+    // No table yet, so nowhere to show rows of one: they wait for it.
+    let cell = |count| row(count);
+    let opened = |words| (&EVENTS, row(words));
+    let first = [
+        opened("record_id=r1 sequence=1 state=filed"),
+        (&CELL_CHANGES, cell("count=1 open=1")),
+    ];
+    waiting.add(1, &first);
+    add(folder.path(), 0, Vec::new()).await;
+    assert_eq!(seen().await, "1 filed 1");
+    let closed = "record_id=r1 sequence=2 kind=case state=closed open=false versions=2";
+    waiting.add(
+        2,
+        &[
+            (&EVENTS, row("record_id=r1 opens_case=false")),
+            (&CASE_CHANGES, row(closed)),
+        ],
+    );
+    waiting.add(
+        3,
+        &[
+            opened("record_id=r2 sequence=3 state=filed"),
+            (&CELL_CHANGES, cell("count=1 open=1")),
+        ],
+    );
+    assert_eq!(seen().await, "3 closed/filed 2");
+    assert_eq!(catalog.tables().await.unwrap().epochs()["events-0"], 3);
+
+    // The tables get what waits, and the hub lets go of it, one after the other.
+    let stored = [
+        (
+            &EVENTS,
+            vec![
+                row("record_id=r1 sequence=1 state=filed"),
+                row("record_id=r1 opens_case=false"),
+            ],
+        ),
+        (&CASE_CHANGES, vec![row(closed)]),
+        (&CELL_CHANGES, vec![cell("count=1 open=1")]),
+    ];
+    add(folder.path(), 2, stored.to_vec()).await;
+    assert_eq!(seen().await, "3 closed/filed 2");
+    let gone = waiting.rows.since(&BTreeMap::new(), usize::MAX);
+    waiting.rows.remove(&gone[..2]);
+    assert_eq!(seen().await, "3 closed/filed 2");
+    let before = (catalog.tables().await.unwrap(), waiting.asked.load(Ordering::Relaxed));
+    assert!(
+        Arc::ptr_eq(&before.0, &catalog.tables().await.unwrap()),
+        "nothing changed"
+    );
+    assert_eq!(waiting.asked.load(Ordering::Relaxed), before.1 + 1);
+    let limited = answer(&service, "select count(*) from (select * from events limit 2)").await;
+    assert_eq!(limited, "2");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@
 //! - [`upkeep`]: what is merged, when; clean-up of the Delta log and of files nobody reads any more
 //! - `owned`: several processes write, each the partitions it owns
 //! - [`snapshot`]: the versions of all tables that belong together
+//! - [`newest`]: rows that are folded and not in the tables yet
 //!
 //! A commit carries, per partition of the fold, `txn(appId = "<table>/<partition>/<incarnation>", version = epoch)`. Delta only records
 //! it; this writer reads it back and leaves out what a table already has.
@@ -17,6 +18,7 @@ mod checkpoint;
 mod delta;
 pub mod file;
 mod merge;
+pub mod newest;
 mod order;
 mod owned;
 pub mod snapshot;
@@ -25,6 +27,7 @@ pub mod upkeep;
 pub mod writer;
 
 pub use delta::check_columns;
+pub use newest::NewestRows;
 pub use owned::TakeOver;
 pub use snapshot::Snapshot;
 pub use upkeep::{MergeJob, MergeStop, Merged, UpkeepOptions};

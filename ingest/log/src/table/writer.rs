@@ -20,7 +20,7 @@ use crate::{LogError, durable, fault};
 const SNAPSHOT_FORMAT: u32 = 1;
 
 /// One epoch of one partition of the fold.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EpochMark {
     /// Partition, e.g. `events-0`.
     pub partition: String,
