@@ -59,6 +59,17 @@ show '\dL' Trusted '(0 rows)'
 show '\dO' Collate '(0 rows)'
 show '\dd' Object '(0 rows)'
 show '\dD' Check '(0 rows)'
+show '\dy' Event '(0 rows)'
+show '\dX' Ndistinct '(0 rows)'
+for command in '\dF' '\dFp' '\dFd' '\dFt'; do show "$command" Description '(0 rows)'; done
+show '\dconfig' Parameter '(0 rows)'
+show '\drds'
+show '\ddp' Owner '(0 rows)'
+show '\df+' 'Source code' '(0 rows)'
+show '\dT+' Elements '(0 rows)'
+show '\dc' Destination '(0 rows)'
+show '\deu' 'User name' '(0 rows)'
+show '\dAc' 'Operator class' '(0 rows)'
 show '\conninfo' shiyu
 show 'SELECT version()' PostgreSQL
 joined=$(run --tuples-only --no-align --command \

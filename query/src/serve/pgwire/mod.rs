@@ -4,7 +4,8 @@
 //! - `control`: SET, SHOW, BEGIN, SAVEPOINT and the like: a closed list that changes nothing
 //! - `startup`: who may come in
 //! - `catalog`: `pg_catalog`, with our comments
-//! - `shims`: functions that PostgreSQL clients expect, and their questions that are answered without a plan
+//! - `shims`: functions that PostgreSQL clients expect, and their questions in words the planner knows
+//! - `unanswerable`: their questions about what is not there
 //!
 //! Each connection has handlers and a session of its own. The catalog tables come from `datafusion-postgres`; its server, its accounts
 //! and its hooks are not used. What is wrong with TLS ends the process before anything is served in clear.
@@ -14,6 +15,7 @@ mod control;
 pub mod query;
 mod shims;
 mod startup;
+mod unanswerable;
 
 use std::sync::Arc;
 

@@ -14,6 +14,7 @@ use datafusion::prelude::SessionContext;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
 
+use super::unanswerable::unanswerable;
 use crate::table::{CATALOG_NAME, SCHEMA_NAME};
 
 /// The version clients adapt to.
@@ -133,110 +134,6 @@ const REWRITTEN: &[(&str, &str)] = &[
     ),
 ];
 
-/// A question whose answer has no rows: marks by which it is known, and the columns of the answer.
-struct Unanswerable {
-    marks: &'static [&'static str],
-    columns: &'static [&'static str],
-}
-
-/// Questions of psql and the JDBC driver that the planner cannot plan, about what is not there: languages, comments of rules and triggers,
-/// foreign keys, indexes, procedures, types of ours.
-const UNANSWERABLE: &[Unanswerable] = &[
-    // psql \dL
-    Unanswerable {
-        marks: &["FROM pg_catalog.pg_language l", "l.lanpltrusted AS"],
-        columns: &["Name", "Owner", "Trusted", "Description"],
-    },
-    // psql \dd
-    Unanswerable {
-        marks: &["CAST('table constraint' AS pg_catalog.text)", "pg_catalog.pg_trigger t"],
-        columns: &["Schema", "Name", "Object", "Description"],
-    },
-    Unanswerable {
-        marks: &["AS \"PKTABLE_CAT\"", "con.confkey[pos.n]"],
-        columns: &[
-            "PKTABLE_CAT",
-            "PKTABLE_SCHEM",
-            "PKTABLE_NAME",
-            "PKCOLUMN_NAME",
-            "FKTABLE_CAT",
-            "FKTABLE_SCHEM",
-            "FKTABLE_NAME",
-            "FKCOLUMN_NAME",
-            "KEY_SEQ",
-            "UPDATE_RULE",
-            "DELETE_RULE",
-            "FK_NAME",
-            "PK_NAME",
-            "DEFERRABILITY",
-        ],
-    },
-    Unanswerable {
-        marks: &["AS INDEX_QUALIFIER", "information_schema._pg_expandarray(i.indkey)"],
-        columns: &[
-            "TABLE_CAT",
-            "TABLE_SCHEM",
-            "TABLE_NAME",
-            "NON_UNIQUE",
-            "INDEX_QUALIFIER",
-            "INDEX_NAME",
-            "TYPE",
-            "ORDINAL_POSITION",
-            "COLUMN_NAME",
-            "ASC_OR_DESC",
-            "CARDINALITY",
-            "PAGES",
-            "FILTER_CONDITION",
-            "REMARKS",
-        ],
-    },
-    Unanswerable {
-        marks: &[
-            "AS \"PROCEDURE_CAT\"",
-            "FROM pg_catalog.pg_namespace n, pg_catalog.pg_proc p",
-        ],
-        columns: &[
-            "PROCEDURE_CAT",
-            "PROCEDURE_SCHEM",
-            "PROCEDURE_NAME",
-            "reserved_1",
-            "reserved_2",
-            "reserved_3",
-            "REMARKS",
-            "PROCEDURE_TYPE",
-            "SPECIFIC_NAME",
-        ],
-    },
-    Unanswerable {
-        marks: &["p.prorettype,p.proargtypes", "p.proallargtypes"],
-        columns: &[
-            "current_database",
-            "nspname",
-            "proname",
-            "prorettype",
-            "proargtypes",
-            "typtype",
-            "typrelid",
-            "proargnames",
-            "proargmodes",
-            "proallargtypes",
-            "oid",
-        ],
-    },
-    Unanswerable {
-        marks: &["as \"TYPE_CAT\"", "as \"BASE_TYPE\" from pg_catalog.pg_type t"],
-        columns: &[
-            "TYPE_CAT",
-            "TYPE_SCHEM",
-            "TYPE_NAME",
-            "CLASS_NAME",
-            "DATA_TYPE",
-            "REMARKS",
-            "BASE_TYPE",
-        ],
-    },
-];
-
 /// What psql asks for as a list made of a question, by a part of it: rights to columns and policies (\dp), checks of domains (\dD).
 const EMPTY_LISTS: &[&str] = &["attacl IS NOT NULL", "FROM pg_catalog.pg_policy", "t.oid = r.contypid"];
 const LIST_OF: &str = "pg_catalog.array_to_string(ARRAY(";
@@ -283,14 +180,8 @@ fn call_length(sql: &str) -> Option<usize> {
 
 /// A text with what the planner cannot plan rewritten.
 pub(super) fn rewritten(sql: &str) -> Cow<'_, str> {
-    let known = UNANSWERABLE
-        .iter()
-        .find(|question| question.marks.iter().all(|mark| sql.contains(mark)));
-    if let Some(question) = known {
-        let columns = question
-            .columns
-            .iter()
-            .map(|name| format!("CAST(NULL AS TEXT) AS \"{name}\""));
+    if let Some(question) = unanswerable(sql) {
+        let columns = question.iter().map(|name| format!("CAST(NULL AS TEXT) AS \"{name}\""));
         return Cow::Owned(format!("SELECT {} WHERE false", columns.collect::<Vec<_>>().join(", ")));
     }
     REWRITTEN
