@@ -111,6 +111,8 @@ impl Catalog {
         {
             return Ok(made.clone());
         }
+        // Taken out: a question that is given up in the middle leaves no set behind that lacks what was told.
+        let before = opened.made.take();
         opened
             .newest
             .add(told)
@@ -131,7 +133,7 @@ impl Catalog {
         };
         let mut tables = BTreeMap::new();
         for seen in TABLES {
-            let before = opened.made.as_ref().filter(|_| !seen.is_stored);
+            let before = before.as_ref().filter(|_| !seen.is_stored);
             let table = match before.and_then(|made| made.get(seen.name)) {
                 Some(table) => table.clone(),
                 None => (seen.make)(&sources).map_err(|error| QueryError::Internal(Box::new(error)))?,
