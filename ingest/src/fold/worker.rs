@@ -56,9 +56,16 @@ impl Worker {
         }
         if resent {
             // At once: a hub that dies again before its next commit must not have all of it to do again.
-            let (answer, _unheard) = oneshot::channel();
+            let (answer, answered) = oneshot::channel();
             let flush = Handed::Flush(answer);
             self.flusher.send(flush).await.map_err(|_closed| FoldError::Stopped)?;
+            if partition.generation() == 0 {
+                // What comes next is told to those who ask: behind all of this, never before it.
+                tokio::select! {
+                    () = self.stop.cancelled() => {}
+                    _published = answered => {}
+                }
+            }
         }
         let mut backlog = Backlog::default();
         let mut begun = Instant::now();
@@ -83,7 +90,7 @@ impl Worker {
             let (folded, epoch) = blocking(partition, move |partition| partition.fold(&values)).await?;
             partition = folded;
             self.report(&epoch, begun.elapsed());
-            self.deliver(&mut partition, epoch).await?;
+            self.deliver(&mut partition, epoch, true).await?;
         }
         Ok(())
     }
@@ -116,7 +123,7 @@ impl Worker {
     }
 
     /// The effects of a committed epoch, in the order that makes them repeatable.
-    async fn deliver(&self, partition: &mut Partition, mut epoch: Epoch) -> Result<(), FoldError> {
+    async fn deliver(&self, partition: &mut Partition, mut epoch: Epoch, is_new: bool) -> Result<(), FoldError> {
         if let Some(cells) = &epoch.record.cells
             && !epoch.cells_appended
         {
@@ -143,7 +150,7 @@ impl Worker {
             permit,
         };
         // Where partitions change owners, the next one may end its epochs elsewhere.
-        if rows.generation == 0 && !rows.tables.is_empty() {
+        if is_new && rows.generation == 0 && !rows.tables.is_empty() {
             self.newest.add(rows.epoch_rows());
         }
         self.flusher
@@ -204,7 +211,8 @@ impl Worker {
         let values = self.read_again(&partition, &record).await?;
         let (mut partition, epoch) =
             blocking(partition, move |partition| partition.replay(number, record, &values)).await?;
-        self.deliver(&mut partition, epoch).await?;
+        // The tables may have it, whatever the newest snapshot says: it is told once they surely do.
+        self.deliver(&mut partition, epoch, false).await?;
         Ok(partition)
     }
 
