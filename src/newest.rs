@@ -1,29 +1,28 @@
 //! How the SQL worker learns the rows that are not in the tables yet: once it has printed its addresses it asks through its standard output,
 //! and the hub answers through its standard input, which also ends the worker when it closes. A message is its length (four bytes,
-//! little-endian) and protobuf.
+//! little-endian) and protobuf. What can be told is limited by what may wait for the tables (`FoldOptions::unflushed_bytes_max`).
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write as _};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use prost::Message as _;
-use shiyu_log::table::NewestRows;
-use shiyu_log::table::newest::{Answer, Question, TableRows};
+use shiyu_log::table::newest::{Answer, Question, ToldEpoch};
+use shiyu_log::table::{EpochRows, NewestRows};
 use shiyu_query::QueryError;
 use shiyu_query::table::NewestSource;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
-/// Bytes of rows told at most. While more waits a commit of the tables is due anyway.
-const TOLD_BYTES_MAX: usize = 32 << 20;
 /// Longest message taken: no worker of ours asks or is told more.
 const MESSAGE_BYTES_MAX: usize = 1 << 30;
 /// How long a question may delay a query. A hub that takes longer is overloaded.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
-/// Questions that may wait for their answers; with more of them the hub is not asked again.
-const UNANSWERED_MAX: u64 = 8;
+/// Questions that may wait for their answers, each of which takes memory; with more of them the hub is not asked again.
+const UNANSWERED_MAX: u64 = 2;
 
 /// The hub's side: answers until the worker ends, or until `stop`; then the worker's standard input closes.
 pub(crate) async fn answer(
@@ -43,13 +42,12 @@ pub(crate) async fn answer(
             questions.read_exact(&mut bytes).await?;
             let Question { number, known } = Question::decode(bytes.as_slice())?;
             let rows = rows.clone();
-            let answer = tokio::task::spawn_blocking(move || {
-                let answer = Answer::new(number, &rows.since(&known, TOLD_BYTES_MAX));
-                answer
-                    .map(|answer| framed(&answer.to_bytes()))
-                    .map_err(io::Error::other)
+            let answer = tokio::task::spawn_blocking(move || framed(&answer_to(number, &rows.since(&known))));
+            let answer = answer.await.unwrap_or_else(|panic| {
+                tracing::error!(%panic, "failed to tell the SQL worker the newest rows");
+                framed(&Answer::empty(number))
             });
-            answers.write_all(&answer.await??).await?;
+            answers.write_all(&answer).await?;
             answers.flush().await?;
         }
     };
@@ -57,6 +55,14 @@ pub(crate) async fn answer(
         () = stop.cancelled() => Ok(()),
         ended = answering => ended,
     }
+}
+
+/// An answer in any case: without rows the question is answered from the tables' files, which only are older.
+fn answer_to(number: u64, epochs: &[EpochRows]) -> Answer {
+    Answer::new(number, epochs).unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot tell the SQL worker the newest rows");
+        Answer::empty(number)
+    })
 }
 
 /// The worker's side.
@@ -118,7 +124,7 @@ impl Talk {
         self.asked += 1;
         let number = self.asked;
         let mut output = io::stdout().lock();
-        output.write_all(&framed(&Question { number, known }.encode_to_vec()))?;
+        output.write_all(&framed(&Question { number, known }))?;
         output.flush()
     }
 
@@ -139,12 +145,13 @@ fn read_answer(input: &mut impl Read) -> io::Result<Answer> {
     input.read_exact(&mut length)?;
     let mut bytes = vec![0; length_of(length)?];
     input.read_exact(&mut bytes)?;
-    Ok(Answer::decode(bytes.as_slice())?)
+    // Shares the bytes.
+    Ok(Answer::decode(Bytes::from(bytes))?)
 }
 
 #[async_trait]
 impl NewestSource for AskHub {
-    async fn since(&self, known: BTreeMap<String, u64>) -> Result<Vec<TableRows>, QueryError> {
+    async fn since(&self, known: BTreeMap<String, u64>) -> Result<Vec<ToldEpoch>, QueryError> {
         let failed = |error: io::Error| QueryError::Storage(Box::new(error));
         let mut talk = self.talk.lock().await;
         if !talk.announced {
@@ -153,15 +160,17 @@ impl NewestSource for AskHub {
         talk.ask(known).map_err(failed)?;
         let answer = tokio::time::timeout(ANSWER_WITHIN, talk.answer()).await;
         let answer = answer.unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into()));
-        let rows = answer.map_err(failed)?.rows();
-        rows.map_err(|error| QueryError::Storage(Box::new(error)))
+        let epochs = answer.map_err(failed)?.epochs();
+        epochs.map_err(|error| QueryError::Storage(Box::new(error)))
     }
 }
 
-fn framed(message: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(message.len()).expect("messages are shorter than their limit");
-    let mut bytes = length.to_le_bytes().to_vec();
-    bytes.extend_from_slice(message);
+fn framed(message: &impl prost::Message) -> Vec<u8> {
+    let length = message.encoded_len();
+    let mut bytes = Vec::with_capacity(length + 4);
+    let length = u32::try_from(length).expect("messages are shorter than their limit");
+    bytes.extend_from_slice(&length.to_le_bytes());
+    message.encode(&mut bytes).expect("a Vec grows as needed");
     bytes
 }
 

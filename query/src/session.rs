@@ -137,7 +137,6 @@ impl SessionFactory {
         Ok(Session {
             context: SessionContext::new_with_state(state),
             core,
-            catalog: self.catalog.clone(),
         })
     }
 
@@ -174,7 +173,6 @@ fn register_functions(context: &SessionContext) {
 pub struct Session {
     context: SessionContext,
     core: Arc<CoreSchema>,
-    catalog: Arc<Catalog>,
 }
 
 impl std::fmt::Debug for Session {
@@ -195,12 +193,6 @@ impl Session {
     /// The tables it sees.
     pub fn tables(&self) -> Arc<Tables> {
         self.core.tables()
-    }
-
-    /// Goes on with the newest snapshot; what was planned stays at its own.
-    pub async fn refresh(&self) -> Result<(), QueryError> {
-        self.core.replace(self.catalog.tables().await?);
-        Ok(())
     }
 
     /// Plans the one query of a text.

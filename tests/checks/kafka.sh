@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Real Apache Kafka as the log. First a city loaded through it: its tables must say what those over the embedded log say. Then the lab
-# (tests/kafka/lab.py): brokers killed, stopped and cut off, ingest processes killed and added, under steady pushes.
+# Real Apache Kafka as the log. First a city loaded through it: its tables must say what those over the embedded log say. Then records
+# pushed and asked for at once (fresh.sh). Then the lab (tests/kafka/lab.py): brokers killed, stopped and cut off, ingest processes killed and
+# added, under steady pushes.
 #
 # Arguments go to the lab, e.g. the long form of about half an hour:
 #   tests/checks/kafka.sh --rate 2000 --kills 20 --stops 10 --stop-seconds 30 --cuts 10 --cut-seconds 10 --moves 15 --freezes 5
@@ -54,6 +55,8 @@ fi
     --log "kafka://$servers/handed?partitions=3" --shared "$work/handed" >"$work/handed.balance"
 grep -q "logged, settled by another process" "$work/handed.balance" || { echo "FAILED: load --role connect logged nothing:"; cat "$work/handed.balance"; exit 1; }
 echo "{\"check\":\"kafka-equal\",\"rows\":$(wc -l <"$work/local.csv"),\"sha256\":\"$(sha256sum "$work/remote.csv" | cut -d' ' -f1)\",\"equal\":true}"
+# One process that folds all of it: what it has settled is in the next query, as over the embedded log.
+bash tests/checks/fresh.sh 10 --log "kafka://$servers/fresh?partitions=3"
 bash tests/kafka/kafka wipe
 
 "$venv/bin/python" tests/kafka/lab.py "$shiyu" "$@"

@@ -28,7 +28,7 @@ import java.util.TreeSet;
  */
 public final class Drivers {
     private static final Set<String> TABLES =
-        Set.of("events", "cases", "withdrawals", "cells", "scores", "rejections", "areas", "feeds", "categories");
+        Set.of("events", "cases", "withdrawals", "cells", "scores", "rejections", "areas", "feeds", "categories", "epochs");
     private static final Calendar UTC = Calendar.getInstance(TimeZone.getTimeZone("UTC"));
 
     public static void main(String[] arguments) throws SQLException {

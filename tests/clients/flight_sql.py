@@ -16,7 +16,7 @@ except ImportError:
     print("skipped: no adbc_driver_flightsql (bash tests/clients/setup)")
     sys.exit(0)
 
-TABLES = {"events", "cases", "withdrawals", "cells", "scores", "rejections", "areas", "feeds", "categories"}
+TABLES = {"events", "cases", "withdrawals", "cells", "scores", "rejections", "areas", "feeds", "categories", "epochs"}
 
 
 def connect(address, token, ca):

@@ -34,7 +34,7 @@ show '\l' shiyu
 show '\l+' shiyu
 show '\dn' core
 show '\dn+' core
-show '\dt' events scores rejections areas feeds categories
+show '\dt' events scores rejections areas feeds categories epochs
 show '\dv' cases cells withdrawals
 show '\d' events cases
 show '\dt+ core.*' events 'every checked version of every record, immutable'
@@ -44,7 +44,7 @@ show '\d+ events' record_id Storage Description 'H3 cell, resolution 11' "the de
 show '\d cases' record_id state
 show '\d+ cases' record_id Description 'state of the case'
 show '\d+ scores' cell score Description '0 to 100'
-for table in withdrawals cells rejections areas feeds categories; do
+for table in withdrawals cells rejections areas feeds categories epochs; do
     show "\\d $table" Column
     show "\\d+ $table" Column Description
 done

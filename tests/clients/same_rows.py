@@ -23,7 +23,7 @@ import time
 import adbc_driver_flightsql.dbapi as flight_sql
 import polars as pl
 
-TABLES = ["events", "cases", "withdrawals", "cells", "scores", "rejections", "areas", "feeds", "categories"]
+TABLES = ["events", "cases", "withdrawals", "cells", "scores", "rejections", "areas", "feeds", "categories", "epochs"]
 NULL = "\\N"
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 HERE = pathlib.Path(__file__).resolve().parent

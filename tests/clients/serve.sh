@@ -2,11 +2,11 @@
 #
 #   need_python MODULE…   ends with a loud skip where a tool or a module is missing (`bash tests/clients/setup` installs them)
 #   stubs       makes Python stubs of our .proto files in $work/stubs
-#   serve       makes $work, writes the records, loads them, starts `shiyu serve`, waits until it answers
+#   serve OPTION…   writes the records, loads them, starts `shiyu serve`, both with these options, waits until it answers
 #   address X   where door X is: grpc, flight, postgres, http
 #   stop        ends it as a user would, and fails if it does not end well or told of an error
 
-shiyu="${CARGO_TARGET_DIR:-target}/debug/shiyu"
+shiyu="${SHIYU:-${CARGO_TARGET_DIR:-target}/debug/shiyu}"
 python="${XDG_CACHE_HOME:-$HOME/.cache}/shiyu/clients/venv/bin/python"
 city=tests/clients/city
 work=$(mktemp -d)
@@ -35,8 +35,8 @@ address() {
 
 serve() {
     python3 tests/clients/records.py "$work/records"
-    "$shiyu" --data-dir "$data" load --city "$city" --var "CITY_DATA=$work/records" >"$work/load.log" 2>&1
-    "$shiyu" --data-dir "$data" serve --city "$city" --var "CITY_DATA=$work/records" \
+    "$shiyu" --data-dir "$data" load --city "$city" --var "CITY_DATA=$work/records" "$@" >"$work/load.log" 2>&1
+    "$shiyu" --data-dir "$data" serve --city "$city" --var "CITY_DATA=$work/records" "$@" \
         --grpc 127.0.0.1:0 --flight 127.0.0.1:0 --postgres 127.0.0.1:0 --http 127.0.0.1:0 >"$work/serve.log" 2>&1 &
     hub=$!
     for _ in $(seq 600); do

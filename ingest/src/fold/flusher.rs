@@ -74,6 +74,8 @@ pub struct HandedRows {
     pub trimmer: OutboxTrimmer,
     /// Epoch.
     pub epoch: u64,
+    /// The one before it.
+    pub after: u64,
     /// Rows by table.
     pub tables: Vec<(&'static str, RecordBatch)>,
     /// Room the rows take; given back when the tables have them.
@@ -90,6 +92,7 @@ impl HandedRows {
         };
         EpochRows {
             mark,
+            after: self.after,
             rows: self.tables.clone(),
         }
     }

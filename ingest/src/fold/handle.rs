@@ -393,7 +393,7 @@ impl FoldHandle {
         .await
     }
 
-    /// Rows that are folded here and not in the tables yet; none where partitions change owners.
+    /// The epochs folded here that are not in the tables yet.
     pub fn newest(&self) -> NewestRows {
         self.newest.clone()
     }

@@ -234,6 +234,11 @@ impl Partition {
         }
     }
 
+    /// Whether the tables, or one of them, may have an epoch from an owner before.
+    pub fn may_be_stored(&self, epoch: u64) -> bool {
+        self.cuts.last().is_some_and(|cut| epoch <= *cut)
+    }
+
     /// The state, e.g. for a snapshot.
     pub fn state(&self) -> PartitionState {
         self.state.clone()

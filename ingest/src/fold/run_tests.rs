@@ -14,7 +14,7 @@ use prost::Message;
 use shiyu_log::event_log::partition_of;
 use shiyu_log::local::{LocalLog, LocalLogOptions};
 use shiyu_log::state::{Space, StateBatch, StateStore};
-use shiyu_log::table::{NewestRows, TableWriter};
+use shiyu_log::table::{NewestRows, Snapshot, TableWriter};
 use shiyu_log::vfs::RealVfs;
 use shiyu_log::{EventLog, Records, Topic};
 use shiyu_schemas::table::STORED;
@@ -516,11 +516,9 @@ async fn what_a_crash_left_in_the_outbox_is_settled_only_when_the_tables_get_it(
     fold.shutdown().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_crash_between_the_tables_and_the_trim_of_the_outbox_changes_nothing() {
-    let hub = Hub::new();
-    hub.append(&history()).await;
-    lose_rows(&hub).await;
+/// Leaves a hub whose tables have everything, and whose outbox still holds all of it.
+async fn finish_without_a_trim(hub: &Hub) {
+    lose_rows(hub).await;
     let outbox: Vec<_> = (0..PARTITIONS)
         .map(|number| {
             let state = hub.state().partition(&state_name(Topic::Events, number)).unwrap();
@@ -529,23 +527,56 @@ async fn a_crash_between_the_tables_and_the_trim_of_the_outbox_changes_nothing()
         .collect();
     assert!(outbox.iter().all(|epochs| !epochs.is_empty()));
     hub.finish().await;
-    let tables = hub.tables();
-    {
-        let store = hub.state();
-        for (number, epochs) in (0..PARTITIONS).zip(outbox) {
-            let mut batch = StateBatch::new();
-            for (key, blob) in epochs {
-                batch.put(Space::Outbox, key, blob);
-            }
-            store
-                .partition(&state_name(Topic::Events, number))
-                .unwrap()
-                .commit(batch)
-                .unwrap();
+    let store = hub.state();
+    for (number, epochs) in (0..PARTITIONS).zip(outbox) {
+        let mut batch = StateBatch::new();
+        for (key, blob) in epochs {
+            batch.put(Space::Outbox, key, blob);
         }
+        store
+            .partition(&state_name(Topic::Events, number))
+            .unwrap()
+            .commit(batch)
+            .unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_between_the_tables_and_the_trim_of_the_outbox_changes_nothing() {
+    let hub = Hub::new();
+    hub.append(&history()).await;
+    finish_without_a_trim(&hub).await;
+    let tables = hub.tables();
     hub.finish().await;
     assert_eq!(hub.tables(), tables);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_tables_had_before_a_crash_is_not_told_beside_them() {
+    let hub = Hub::new();
+    let events = history();
+    hub.append(&events[..70]).await;
+    finish_without_a_trim(&hub).await;
+    let root = hub.path("tables");
+    let stored = Snapshot::read(&root).unwrap().unwrap();
+    // As if the crash had come before the commit's snapshot.
+    let before = Snapshot {
+        format: stored.format,
+        tables: stored.tables.keys().map(|table| (table.clone(), 0)).collect(),
+        epochs: BTreeMap::new(),
+    };
+    before.write(&root).unwrap();
+    let fold = hub.start().await;
+    hub.append(&events[70..]).await;
+    hub.settle(&fold).await;
+    let published = Snapshot::read(&root).unwrap().unwrap();
+    let told = fold.newest().since(&BTreeMap::new());
+    assert!(!told.is_empty(), "what came since waits");
+    for mark in told.iter().map(|rows| &rows.mark) {
+        assert_eq!(published.epochs[&mark.partition], stored.epochs[&mark.partition]);
+        assert!(mark.epoch > stored.epochs[&mark.partition], "{mark:?} is in the tables");
+    }
+    fold.shutdown().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

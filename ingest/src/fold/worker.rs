@@ -56,16 +56,8 @@ impl Worker {
         }
         if resent {
             // At once: a hub that dies again before its next commit must not have all of it to do again.
-            let (answer, answered) = oneshot::channel();
-            let flush = Handed::Flush(answer);
+            let flush = Handed::Flush(oneshot::channel().0);
             self.flusher.send(flush).await.map_err(|_closed| FoldError::Stopped)?;
-            if partition.generation() == 0 {
-                // What comes next is told to those who ask: behind all of this, never before it.
-                tokio::select! {
-                    () = self.stop.cancelled() => {}
-                    _published = answered => {}
-                }
-            }
         }
         let mut backlog = Backlog::default();
         let mut begun = Instant::now();
@@ -146,11 +138,12 @@ impl Worker {
             generation: partition.generation(),
             trimmer: partition.trimmer(),
             epoch: epoch.number,
+            after: epoch.record.first_offset,
             tables: std::mem::take(&mut epoch.tables),
             permit,
         };
-        // Where partitions change owners, the next one may end its epochs elsewhere.
-        if is_new && rows.generation == 0 && !rows.tables.is_empty() {
+        // Whoever is told adds them to what the tables show.
+        if is_new && !partition.may_be_stored(epoch.number) {
             self.newest.add(rows.epoch_rows());
         }
         self.flusher
@@ -211,7 +204,7 @@ impl Worker {
         let values = self.read_again(&partition, &record).await?;
         let (mut partition, epoch) =
             blocking(partition, move |partition| partition.replay(number, record, &values)).await?;
-        // The tables may have it, whatever the newest snapshot says: it is told once they surely do.
+        // The tables may have it, whatever the newest snapshot says: nobody is told of it beside them.
         self.deliver(&mut partition, epoch, false).await?;
         Ok(partition)
     }

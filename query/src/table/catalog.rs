@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::Result as DataFusionResult;
 use deltalake::{DeltaTable, DeltaTableBuilder};
-use shiyu_log::table::newest::TableRows;
+use shiyu_log::table::newest::ToldEpoch;
 use shiyu_log::table::{Snapshot, check_columns};
 use shiyu_schemas::city::City;
 use shiyu_schemas::table::{STORED, TableShape};
@@ -33,16 +33,10 @@ pub const SCHEMA_NAME: &str = "core";
 pub struct Tables {
     /// What is in files.
     snapshot: Snapshot,
-    epochs: BTreeMap<String, u64>,
     tables: BTreeMap<&'static str, Arc<dyn TableProvider>>,
 }
 
 impl Tables {
-    /// By partition of the fold: they show everything up to this epoch, and nothing beyond it.
-    pub fn epochs(&self) -> &BTreeMap<String, u64> {
-        &self.epochs
-    }
-
     /// A table by its name.
     pub fn get(&self, name: &str) -> Option<&Arc<dyn TableProvider>> {
         self.tables.get(name)
@@ -65,11 +59,19 @@ pub struct Catalog {
 
 #[derive(Debug, Default)]
 struct Opened {
-    /// Delta tables by name, at the versions of the newest set.
-    delta: BTreeMap<&'static str, DeltaTable>,
+    /// Stored tables by name, at the versions of the newest set.
+    stored: BTreeMap<&'static str, Stored>,
     /// Rows beyond that set's files.
     newest: Newest,
     made: Option<Arc<Tables>>,
+}
+
+/// A stored table at one version.
+#[derive(Debug)]
+struct Stored {
+    delta: DeltaTable,
+    /// Its files.
+    table: SnapshotTable,
 }
 
 impl Catalog {
@@ -103,7 +105,7 @@ impl Catalog {
     pub async fn tables(&self) -> Result<Arc<Tables>, QueryError> {
         let mut opened = self.opened.lock().await;
         // Before the snapshot: what leaves the one is in the other then.
-        let told = self.newest_rows(opened.newest.epochs()).await;
+        let told = self.newest_epochs(opened.newest.known()).await;
         let snapshot = Snapshot::read(&self.root)?.unwrap_or_default();
         if let Some(made) = &opened.made
             && told.is_empty()
@@ -113,22 +115,26 @@ impl Catalog {
         }
         // Taken out: a question that is given up in the middle leaves no set behind that lacks what was told.
         let before = opened.made.take();
-        opened
-            .newest
-            .add(told)
-            .map_err(|error| QueryError::Internal(Box::new(error.into())))?;
+        if let Err(error) = opened.newest.add(told) {
+            tracing::warn!(%error, "the hub tells its newest rows in another form");
+        }
         opened.newest.forget(&snapshot);
-        let mut stored = BTreeMap::new();
         for shape in STORED {
             if let Some(&version) = snapshot.tables.get(shape.name) {
-                let delta = opened.at_version(&self.root, shape, version).await?;
-                check_columns(shape, delta, &self.root)?;
-                let table = SnapshotTable::of_delta(shape, delta)?.with_rows(opened.newest.of(shape));
-                stored.insert(shape.name, Arc::new(table));
+                opened.bring_to(&self.root, shape, version).await?;
             }
         }
+        let behind = opened.newest.behind(&snapshot);
+        let shown = STORED.iter().filter(|shape| snapshot.tables.contains_key(shape.name));
+        let stored = shown.filter_map(|shape| {
+            let Stored { table, .. } = opened.stored.get(shape.name)?;
+            Some((shape.name, Arc::new(table.with_rows(behind.rows_of(shape)))))
+        });
+        let stored = stored.collect();
         let sources = Sources {
             stored: &stored,
+            epochs: &behind.epochs,
+            stored_epochs: &snapshot.epochs,
             city: self.city.as_deref(),
         };
         let mut tables = BTreeMap::new();
@@ -140,19 +146,13 @@ impl Catalog {
             };
             tables.insert(seen.name, table);
         }
-        let mut epochs = snapshot.epochs.clone();
-        epochs.extend(opened.newest.epochs());
-        let tables = Arc::new(Tables {
-            snapshot,
-            epochs,
-            tables,
-        });
+        let tables = Arc::new(Tables { snapshot, tables });
         opened.made = Some(tables.clone());
         Ok(tables)
     }
 
     /// What the hub tells. A hub that does not answer delays no question for long: it is answered from the files then.
-    async fn newest_rows(&self, known: BTreeMap<String, u64>) -> Vec<TableRows> {
+    async fn newest_epochs(&self, known: BTreeMap<String, u64>) -> Vec<ToldEpoch> {
         let Some(source) = &self.newest else {
             return Vec::new();
         };
@@ -164,56 +164,59 @@ impl Catalog {
 }
 
 impl Opened {
-    /// A table at exactly this version: the one at hand brought forward, or else read anew.
-    async fn at_version(
-        &mut self,
-        root: &Path,
-        shape: &'static TableShape,
-        version: u64,
-    ) -> Result<&DeltaTable, QueryError> {
-        let forward = match self.delta.get_mut(shape.name) {
-            Some(delta) if delta.version() == Some(version) => true,
-            Some(delta) => delta.update_incremental(Some(version)).await.is_ok() && delta.version() == Some(version),
-            None => false,
+    /// Has a table at exactly this version: the one at hand, or that brought forward, or else read anew.
+    async fn bring_to(&mut self, root: &Path, shape: &'static TableShape, version: u64) -> Result<(), QueryError> {
+        let older = match self.stored.remove(shape.name) {
+            Some(stored) if stored.delta.version() == Some(version) => {
+                self.stored.insert(shape.name, stored);
+                return Ok(());
+            }
+            other => other,
         };
-        if !forward {
-            let folder = root.join(shape.name);
-            let folder = folder
-                .canonicalize()
-                .map_err(|source| QueryError::Folder { path: folder, source })?;
-            let url = deltalake::ensure_table_uri(folder.to_string_lossy())?;
-            let delta = DeltaTableBuilder::from_url(url)?.with_version(version).load().await?;
-            self.delta.insert(shape.name, delta);
-        }
-        Ok(self
-            .delta
-            .get(shape.name)
-            .expect("the table was put there just now, or brought forward"))
+        let forward = match older {
+            Some(Stored { delta, .. }) => brought_forward(delta, version).await,
+            None => None,
+        };
+        let delta = match forward {
+            Some(delta) => delta,
+            None => read(&root.join(shape.name), version).await?,
+        };
+        check_columns(shape, &delta, root)?;
+        let table = SnapshotTable::of_delta(shape, &delta)?;
+        self.stored.insert(shape.name, Stored { delta, table });
+        Ok(())
     }
 }
 
-/// The schema `core` of one session: the tables of one snapshot, replaced as a whole between queries.
+async fn brought_forward(mut delta: DeltaTable, version: u64) -> Option<DeltaTable> {
+    let is_forward = delta.update_incremental(Some(version)).await.is_ok() && delta.version() == Some(version);
+    is_forward.then_some(delta)
+}
+
+async fn read(folder: &Path, version: u64) -> Result<DeltaTable, QueryError> {
+    let folder = folder.canonicalize().map_err(|source| QueryError::Folder {
+        path: folder.to_owned(),
+        source,
+    })?;
+    let url = deltalake::ensure_table_uri(folder.to_string_lossy())?;
+    Ok(DeltaTableBuilder::from_url(url)?.with_version(version).load().await?)
+}
+
+/// The schema `core` of one session: the tables of one snapshot.
 #[derive(Debug)]
 pub struct CoreSchema {
-    tables: RwLock<Arc<Tables>>,
+    tables: Arc<Tables>,
 }
 
 impl CoreSchema {
-    /// Starts with these tables.
+    /// Of these tables.
     pub fn new(tables: Arc<Tables>) -> Self {
-        Self {
-            tables: RwLock::new(tables),
-        }
+        Self { tables }
     }
 
-    /// Goes on with these tables: what is planned from now on sees them.
-    pub fn replace(&self, tables: Arc<Tables>) {
-        *self.tables.write().unwrap_or_else(PoisonError::into_inner) = tables;
-    }
-
-    /// The tables of now.
+    /// The tables.
     pub fn tables(&self) -> Arc<Tables> {
-        self.tables.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.tables.clone()
     }
 }
 
@@ -224,7 +227,7 @@ impl SchemaProvider for CoreSchema {
     }
 
     async fn table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
-        Ok(self.tables().get(name).cloned())
+        Ok(self.tables.get(name).cloned())
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -56,5 +56,6 @@ pub(crate) async fn add(data_dir: &Path, epoch: u64, rows: Vec<(&'static TableSh
         incarnation: 1,
         epoch,
     };
-    writer.commit(&[EpochRows { mark, rows }]).await.unwrap();
+    let after = epoch.saturating_sub(1);
+    writer.commit(&[EpochRows { mark, after, rows }]).await.unwrap();
 }

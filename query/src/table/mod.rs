@@ -6,6 +6,7 @@
 //! - [`newest`]: where these come from
 //! - `cases`, `cells`: views over what the fold stored
 //! - `areas`, `feeds`, `categories`: the city folder
+//! - `epochs`: up to where all of them show everything
 //!
 //! A table is one entry of [`TABLES`]. What is stored but not meant for analysts (`case_changes`, `cell_changes`) is not there.
 
@@ -14,6 +15,7 @@ mod cases;
 pub mod catalog;
 mod categories;
 mod cells;
+mod epochs;
 mod feeds;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -38,6 +40,10 @@ pub use scan::SnapshotTable;
 pub(crate) struct Sources<'a> {
     /// Stored tables by name.
     pub(crate) stored: &'a BTreeMap<&'static str, Arc<SnapshotTable>>,
+    /// By partition of the fold: up to where the tables show everything.
+    pub(crate) epochs: &'a BTreeMap<String, u64>,
+    /// The same of what is in the stored tables' files.
+    pub(crate) stored_epochs: &'a BTreeMap<String, u64>,
     /// The city, where the caller has one.
     pub(crate) city: Option<&'a City>,
 }
@@ -58,7 +64,7 @@ pub(crate) struct SeenTable {
     pub(crate) name: &'static str,
     /// What it holds.
     pub(crate) comment: &'static str,
-    /// Whether it is made of what is stored; else it is made once, of the city folder.
+    /// Whether it changes with what is stored; else it is made once, of the city folder.
     pub(crate) is_stored: bool,
     /// Makes it.
     pub(crate) make: fn(&Sources<'_>) -> Result<Arc<dyn TableProvider>>,
@@ -119,6 +125,12 @@ pub(crate) static TABLES: &[SeenTable] = &[
         comment: categories::SHAPE.comment,
         is_stored: false,
         make: categories::make,
+    },
+    SeenTable {
+        name: "epochs",
+        comment: epochs::SHAPE.comment,
+        is_stored: true,
+        make: epochs::make,
     },
 ];
 

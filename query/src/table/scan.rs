@@ -48,7 +48,7 @@ pub struct SnapshotTable {
     schema: SchemaRef,
     /// Position of the partition column in `schema`.
     partition: Option<usize>,
-    files: Vec<ActiveFile>,
+    files: Arc<[ActiveFile]>,
     /// Rows that are in no file yet.
     rows: Vec<RecordBatch>,
 }
@@ -59,20 +59,25 @@ impl SnapshotTable {
         Self {
             schema: shape.schema(),
             partition: shape.partition_by.map(|name| shape.index(name)),
-            files: Vec::new(),
+            files: Arc::default(),
             rows: Vec::new(),
         }
     }
 
-    /// The same table with rows that are in no file yet.
+    /// The same table with these rows that are in no file yet.
     #[must_use]
-    pub fn with_rows(self, rows: Vec<RecordBatch>) -> Self {
-        Self { rows, ..self }
+    pub fn with_rows(&self, rows: Vec<RecordBatch>) -> Self {
+        Self {
+            schema: self.schema.clone(),
+            partition: self.partition,
+            files: self.files.clone(),
+            rows,
+        }
     }
 
     /// The files a Delta table has at the version it is loaded at.
     pub fn of_delta(shape: &TableShape, delta: &DeltaTable) -> Result<Self, QueryError> {
-        let mut table = Self::empty(shape);
+        let mut files = Vec::new();
         let state = delta.snapshot()?;
         for file in state.log_data().iter() {
             if file.deletion_vector_descriptor().is_some() {
@@ -90,15 +95,18 @@ impl SnapshotTable {
                 )?),
                 None => None,
             };
-            table.files.push(ActiveFile {
+            files.push(ActiveFile {
                 path: format!("{}/{}", shape.name, file.path()),
                 size_bytes: file.size().unsigned_abs(),
                 rows: file.num_records(),
                 partition,
             });
         }
-        table.files.sort_by(|one, other| one.path.cmp(&other.path));
-        Ok(table)
+        files.sort_by(|one: &ActiveFile, other| one.path.cmp(&other.path));
+        Ok(Self {
+            files: files.into(),
+            ..Self::empty(shape)
+        })
     }
 
     /// How many files the table has.

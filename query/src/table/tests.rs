@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arrow::util::pretty::pretty_format_batches;
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
-use shiyu_log::table::newest::{Answer, TableRows};
+use shiyu_log::table::newest::{Answer, ToldEpoch};
 use shiyu_log::table::{EpochMark, EpochRows, NewestRows};
 use shiyu_schemas::table::{CASE_CHANGES, CELL_CHANGES, EVENTS, TableShape};
 
@@ -189,10 +189,10 @@ struct Waiting {
 
 #[async_trait]
 impl NewestSource for Waiting {
-    async fn since(&self, known: BTreeMap<String, u64>) -> Result<Vec<TableRows>, QueryError> {
+    async fn since(&self, known: BTreeMap<String, u64>) -> Result<Vec<ToldEpoch>, QueryError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let answer = Answer::new(1, &self.rows.since(&known, usize::MAX)).unwrap();
-        Ok(answer.rows().unwrap())
+        let answer = Answer::new(1, &self.rows.since(&known)).unwrap();
+        Ok(answer.epochs().unwrap())
     }
 }
 
@@ -208,6 +208,7 @@ impl Waiting {
             .map(|(shape, row)| (shape.name, batch(shape, std::slice::from_ref(row))));
         self.rows.add(EpochRows {
             mark,
+            after: epoch - 1,
             rows: rows.collect(),
         });
     }
@@ -253,7 +254,8 @@ async fn rows_that_wait_are_seen_at_once_and_never_twice() {
         ],
     );
     assert_eq!(seen().await, "3 closed/filed 2");
-    assert_eq!(catalog.tables().await.unwrap().epochs()["events-0"], 3);
+    let epochs = "select partition, epoch, stored_epoch from epochs";
+    assert_eq!(answer(&service, epochs).await, "events-0 3 0");
 
     // The tables get what waits, and the hub lets go of it, one after the other.
     let stored = [
@@ -269,7 +271,8 @@ async fn rows_that_wait_are_seen_at_once_and_never_twice() {
     ];
     add(folder.path(), 2, stored.to_vec()).await;
     assert_eq!(seen().await, "3 closed/filed 2");
-    let gone = waiting.rows.since(&BTreeMap::new(), usize::MAX);
+    assert_eq!(answer(&service, epochs).await, "events-0 3 2");
+    let gone = waiting.rows.since(&BTreeMap::new());
     waiting.rows.remove(&gone[..2]);
     assert_eq!(seen().await, "3 closed/filed 2");
     let before = (catalog.tables().await.unwrap(), waiting.asked.load(Ordering::Relaxed));

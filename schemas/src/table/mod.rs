@@ -2,7 +2,7 @@
 //!
 //! Stored (Delta, append-only): [`EVENTS`], [`CASE_CHANGES`], [`CELL_CHANGES`], [`REJECTIONS`], [`SCORES`].
 //! Seen: `events`, `rejections`, `scores` as stored; `cases` and `withdrawals` are views over `case_changes` and the events that open a
-//! case, `cells` over `cell_changes`; `areas` comes from the city folder.
+//! case, `cells` over `cell_changes`; `areas` comes from the city folder; `epochs` says up to where all of them show everything.
 //!
 //! Cells are BIGINT (bit 63 is 0), times are TIMESTAMP(µs, UTC), dates DATE.
 
@@ -241,7 +241,7 @@ pub const EVENTS: TableShape = TableShape {
 /// What the fold did to cases beyond what an event says that opens one; `cases` is the newest of both per record.
 pub const CASE_CHANGES: TableShape = TableShape {
     name: "case_changes",
-    comment: "what the fold did to cases once they were open; the view cases shows the newest of each",
+    comment: "what the fold did to cases beyond what the event says that opens one; the view cases shows the newest of each",
     partition_by: None,
     sort_by: &["feed", "record_id"],
     merge: MergeRule::Newest(&["partition", "sequence"]),

@@ -149,7 +149,7 @@ impl Table {
     ) -> (Vec<RecordBatch>, BTreeMap<String, u64>) {
         let mut batches = Vec::new();
         let mut newest: BTreeMap<String, u64> = BTreeMap::new();
-        for EpochRows { mark, rows } in epochs {
+        for EpochRows { mark, rows, .. } in epochs {
             let application = application(&mark.partition, mark.incarnation);
             if self
                 .applied
@@ -321,7 +321,7 @@ pub fn check_columns(shape: &TableShape, delta: &DeltaTable, root: &Path) -> Res
     Err(LogError::Incompatible {
         path: root.join(shape.name),
         problem: format!(
-            "{problem}: another version of shiyu made it; use that one, or have state and tables made anew from the log by `shiyu rebuild`"
+            "{problem}: another version of shiyu made it; use that one, or have state and tables made anew from the log: by `shiyu rebuild`, over Kafka in a new --data-dir and --shared folder"
         ),
     })
 }

@@ -1,27 +1,29 @@
 //! Rows that are folded and durable, but not in the tables yet, for those who ask questions meanwhile.
 //!
-//! Whoever reads takes these first and `snapshot.json` second, and leaves out the epochs the snapshot has: an epoch leaves this only after
-//! a snapshot with it is published, so every epoch is seen in one of the two, and none in both.
+//! Whoever reads takes these first and `snapshot.json` second, and adds to what the snapshot has the epochs that follow it without a gap: an
+//! epoch leaves this only after a snapshot with it is published, so every epoch is seen in one of the two, and none in both. Where another
+//! process goes on with a partition and ends its epochs elsewhere, none of these follows, and only the tables count.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Cursor;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Field, Schema};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
-use prost::Message as _;
+use bytes::Bytes;
 
 use super::writer::EpochRows;
 
-/// The rows that wait for the tables, epoch by epoch in the order they came.
+/// The epochs that wait for the tables, in the order they came.
 #[derive(Debug, Clone, Default)]
 pub struct NewestRows(Arc<Mutex<Vec<EpochRows>>>);
 
 impl NewestRows {
-    /// Adds an epoch.
+    /// Adds an epoch, also one without rows.
     pub fn add(&self, rows: EpochRows) {
         self.lock().push(rows);
     }
@@ -32,24 +34,14 @@ impl NewestRows {
         self.lock().retain(|rows| !gone.contains(&rows.mark));
     }
 
-    /// The epochs beyond those of `known` (partition to epoch). Only the first `bytes_max` bytes of all that waits are told, so that it
-    /// costs nobody more memory than that: of every partition what comes first.
-    pub fn since(&self, known: &BTreeMap<String, u64>, bytes_max: usize) -> Vec<EpochRows> {
-        let mut bytes = 0;
-        self.lock()
-            .iter()
-            .take_while(|rows| {
-                let tables = rows.rows.iter();
-                bytes += tables.map(|(_, batch)| batch.get_array_memory_size()).sum::<usize>();
-                bytes <= bytes_max
-            })
-            .filter(|rows| {
-                known
-                    .get(&rows.mark.partition)
-                    .is_none_or(|known| rows.mark.epoch > *known)
-            })
-            .cloned()
-            .collect()
+    /// The epochs beyond those of `known` (partition to epoch). Rows are shared, not copied; how many can wait is for those to limit who
+    /// add them.
+    pub fn since(&self, known: &BTreeMap<String, u64>) -> Vec<EpochRows> {
+        let is_new = |rows: &&EpochRows| {
+            let known = known.get(&rows.mark.partition);
+            known.is_none_or(|known| rows.mark.epoch > *known)
+        };
+        self.lock().iter().filter(is_new).cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<EpochRows>> {
@@ -58,7 +50,7 @@ impl NewestRows {
     }
 }
 
-/// What somebody in another process asks: the rows beyond what it knows.
+/// What somebody in another process asks: the epochs beyond what it knows.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Question {
     /// Stands in the answer.
@@ -69,27 +61,18 @@ pub struct Question {
     pub known: BTreeMap<String, u64>,
 }
 
-/// Rows of the epochs somebody asked for.
+/// The epochs somebody asked for.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Answer {
     /// Of the question.
     #[prost(uint64, tag = "1")]
     pub number: u64,
-    /// By table.
-    #[prost(message, repeated, tag = "2")]
-    tables: Vec<AnswerTable>,
-}
-
-/// Rows of one table, as one Arrow IPC stream with a batch per epoch.
-#[derive(Clone, PartialEq, prost::Message)]
-struct AnswerTable {
-    #[prost(string, tag = "1")]
-    table: String,
-    /// Whose each batch is.
+    /// In the order they came.
     #[prost(message, repeated, tag = "2")]
     epochs: Vec<AnswerEpoch>,
-    #[prost(bytes = "vec", tag = "3")]
-    stream: Vec<u8>,
+    /// Their rows, by table.
+    #[prost(message, repeated, tag = "3")]
+    tables: Vec<AnswerTable>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -97,33 +80,43 @@ struct AnswerEpoch {
     #[prost(string, tag = "1")]
     partition: String,
     #[prost(uint64, tag = "2")]
+    after: u64,
+    #[prost(uint64, tag = "3")]
     epoch: u64,
 }
 
-/// Rows of one table and one epoch.
+/// Rows of one table, as one Arrow IPC stream.
+#[derive(Clone, PartialEq, prost::Message)]
+struct AnswerTable {
+    #[prost(string, tag = "1")]
+    table: String,
+    /// Which epoch each batch is of: its place among those of the answer.
+    #[prost(uint32, repeated, tag = "2")]
+    epochs: Vec<u32>,
+    #[prost(bytes = "bytes", tag = "3")]
+    stream: Bytes,
+}
+
+/// An epoch somebody is told of.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TableRows {
-    /// The table.
-    pub table: String,
+pub struct ToldEpoch {
     /// Partition of the fold, e.g. `events-0`.
     pub partition: String,
-    /// The epoch.
+    /// Number of the epoch before it.
+    pub after: u64,
+    /// Its number.
     pub epoch: u64,
-    /// The rows, in the columns of the table; texts may be views.
-    pub rows: RecordBatch,
+    /// Rows by table, in the columns of the table.
+    pub rows: Vec<(String, RecordBatch)>,
 }
 
 impl Answer {
-    /// Writes rows for another process.
+    /// Writes epochs for another process.
     pub fn new(number: u64, epochs: &[EpochRows]) -> Result<Self, ArrowError> {
-        let mut by_table: BTreeMap<&str, Vec<(AnswerEpoch, &RecordBatch)>> = BTreeMap::new();
-        for EpochRows { mark, rows } in epochs {
-            for (table, batch) in rows {
-                let epoch = AnswerEpoch {
-                    partition: mark.partition.clone(),
-                    epoch: mark.epoch,
-                };
-                by_table.entry(table).or_default().push((epoch, batch));
+        let mut by_table: BTreeMap<&str, Vec<(u32, &RecordBatch)>> = BTreeMap::new();
+        for (place, epoch) in (0..).zip(epochs) {
+            for (table, batch) in &epoch.rows {
+                by_table.entry(table).or_default().push((place, batch));
             }
         }
         let tables = by_table.into_iter().map(|(table, batches)| {
@@ -134,73 +127,95 @@ impl Answer {
                 stream: stream_of(&batches)?,
             })
         });
+        let told = epochs.iter().map(|EpochRows { mark, after, .. }| AnswerEpoch {
+            partition: mark.partition.clone(),
+            after: *after,
+            epoch: mark.epoch,
+        });
         Ok(Self {
             number,
+            epochs: told.collect(),
             tables: tables.collect::<Result<_, ArrowError>>()?,
         })
     }
 
-    /// Reads them.
-    pub fn rows(self) -> Result<Vec<TableRows>, ArrowError> {
-        let mut all = Vec::new();
-        for AnswerTable { table, epochs, stream } in self.tables {
-            let batches = StreamReader::try_new(Cursor::new(stream), None)?;
-            for (AnswerEpoch { partition, epoch }, rows) in epochs.into_iter().zip(batches) {
-                all.push(TableRows {
-                    table: table.clone(),
-                    partition,
-                    epoch,
-                    rows: rows?,
-                });
-            }
+    /// An answer that tells nothing.
+    pub fn empty(number: u64) -> Self {
+        Self {
+            number,
+            ..Self::default()
         }
-        Ok(all)
     }
 
-    /// As bytes.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        self.encode_to_vec()
+    /// Reads them.
+    pub fn epochs(self) -> Result<Vec<ToldEpoch>, ArrowError> {
+        let told = self.epochs.into_iter().map(|epoch| ToldEpoch {
+            partition: epoch.partition,
+            after: epoch.after,
+            epoch: epoch.epoch,
+            rows: Vec::new(),
+        });
+        let mut told: Vec<ToldEpoch> = told.collect();
+        for AnswerTable { table, epochs, stream } in self.tables {
+            let mut batches = StreamReader::try_new(Cursor::new(stream), None)?;
+            for place in epochs {
+                let (Some(rows), Some(epoch)) = (batches.next(), told.get_mut(place as usize)) else {
+                    return Err(ArrowError::IpcError(format!("rows of \"{table}\" are missing")));
+                };
+                epoch.rows.push((table.clone(), rows?));
+            }
+        }
+        Ok(told)
     }
 }
 
-/// Batches of one table, without the comments of its columns: whoever reads knows them.
-fn stream_of(batches: &[&RecordBatch]) -> Result<Vec<u8>, ArrowError> {
+/// Batches of one table, without the comments of its columns: whoever reads knows them. Texts are written as the table has them: views
+/// would carry along all that stands beside them.
+fn stream_of(batches: &[&RecordBatch]) -> Result<Bytes, ArrowError> {
     let Some(first) = batches.first() else {
-        return Ok(Vec::new());
+        return Ok(Bytes::new());
     };
     let schema = first.schema();
     let fields = schema.fields().iter();
-    let fields = fields.map(|field| Field::new(field.name(), field.data_type().clone(), field.is_nullable()));
+    let fields = fields.map(|field| {
+        let kind = match field.data_type() {
+            DataType::Utf8View => DataType::Utf8,
+            other => other.clone(),
+        };
+        Field::new(field.name(), kind, field.is_nullable())
+    });
     let plain = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let mut writer = StreamWriter::try_new(Vec::new(), &plain)?;
     for batch in batches {
-        writer.write(&RecordBatch::try_new(plain.clone(), batch.columns().to_vec())?)?;
+        let columns = batch.columns().iter().zip(plain.fields());
+        let columns = columns.map(|(column, field)| cast(column, field.data_type()));
+        writer.write(&RecordBatch::try_new(
+            plain.clone(),
+            columns.collect::<Result<_, _>>()?,
+        )?)?;
     }
-    writer.into_inner()
+    writer.into_inner().map(Bytes::from)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use arrow::array::AsArray as _;
-    use arrow::compute::cast;
-    use arrow::datatypes::DataType;
+    use prost::Message as _;
 
     use super::super::writer::tests::epoch;
     use super::*;
 
-    fn sources(answer: Vec<TableRows>) -> Vec<(u64, String)> {
-        answer
-            .into_iter()
-            .map(|rows| {
-                assert_eq!(
-                    (rows.table.as_str(), rows.partition.as_str()),
-                    ("rejections", "rejections-0")
-                );
-                let text = cast(rows.rows.column(1), &DataType::Utf8).unwrap();
-                (rows.epoch, text.as_string::<i32>().value(0).to_owned())
-            })
-            .collect()
+    fn sources(answer: Vec<ToldEpoch>) -> Vec<(u64, String)> {
+        let told = answer.into_iter().map(|told| {
+            assert_eq!((told.partition.as_str(), told.after), ("rejections-0", told.epoch - 1));
+            let texts = told.rows.iter().map(|(table, rows)| {
+                assert_eq!(table, "rejections");
+                rows.column(1).as_string::<i32>().value(0).to_owned()
+            });
+            (told.epoch, texts.collect())
+        });
+        told.collect()
     }
 
     fn as_views(mut rows: EpochRows) -> EpochRows {
@@ -220,23 +235,23 @@ mod tests {
         for (number, text) in (1..).zip(texts) {
             waiting.add(as_views(epoch(number, text)));
         }
-        let ask = |known: Option<u64>, bytes_max| {
+        waiting.add(EpochRows {
+            rows: Vec::new(),
+            ..epoch(4, "")
+        });
+        let ask = |known: Option<u64>| {
             let known = known.map(|epoch| ("rejections-0".to_owned(), epoch));
-            let answer = Answer::new(7, &waiting.since(&known.into_iter().collect(), bytes_max)).unwrap();
-            let answer = Answer::decode(answer.to_bytes().as_slice()).unwrap();
+            let answer = Answer::new(7, &waiting.since(&known.into_iter().collect())).unwrap();
+            let answer = Answer::decode(answer.encode_to_vec().as_slice()).unwrap();
             assert_eq!(answer.number, 7);
-            sources(answer.rows().unwrap())
+            sources(answer.epochs().unwrap())
         };
-        let all: Vec<_> = (1..).zip(texts.map(str::to_owned)).collect();
-        assert_eq!(ask(None, usize::MAX), all);
-        assert_eq!(ask(Some(1), usize::MAX), all[1..]);
-        assert_eq!(ask(Some(3), usize::MAX), []);
-        let of_one = waiting.since(&BTreeMap::new(), usize::MAX)[0].rows[0]
-            .1
-            .get_array_memory_size();
-        assert_eq!(ask(None, of_one), all[..1], "what comes first fits");
-        assert_eq!(ask(Some(1), of_one), [], "what is known takes room too");
+        let mut all: Vec<_> = (1..).zip(texts.map(str::to_owned)).collect();
+        all.push((4, String::new()));
+        assert_eq!(ask(None), all);
+        assert_eq!(ask(Some(1)), all[1..]);
+        assert_eq!(ask(Some(4)), []);
         waiting.remove(&[epoch(1, ""), epoch(2, "")]);
-        assert_eq!(ask(None, usize::MAX), all[2..]);
+        assert_eq!(ask(None), all[2..]);
     }
 }

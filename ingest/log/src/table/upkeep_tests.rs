@@ -82,6 +82,7 @@ fn epoch(number: u64) -> EpochRows {
             incarnation: 7,
             epoch: number,
         },
+        after: number - 1,
         rows,
     }
 }

@@ -35,6 +35,8 @@ pub struct EpochMark {
 pub struct EpochRows {
     /// Whose rows these are.
     pub mark: EpochMark,
+    /// Number of the epoch before it, 0 before the first.
+    pub after: u64,
     /// Rows by table.
     pub rows: Vec<(&'static str, RecordBatch)>,
 }
@@ -259,6 +261,7 @@ pub(super) mod tests {
         };
         EpochRows {
             mark,
+            after: number - 1,
             rows: vec![("rejections", rows(source))],
         }
     }

@@ -25,7 +25,6 @@ use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::startup::ParameterStatus;
 use pgwire::types::format::FormatOptions;
-use tokio::sync::OnceCell;
 
 use super::PgService;
 use super::control::{Control, control_of, default_of, reported_name};
@@ -51,7 +50,6 @@ pub struct PgStatement {
 /// Queries of one connection.
 pub struct QueryHandler {
     service: Arc<PgService>,
-    session: OnceCell<Session>,
     parser: Arc<StatementParser>,
 }
 
@@ -65,27 +63,17 @@ impl Debug for QueryHandler {
 }
 
 impl QueryHandler {
-    /// For a new connection; its session is made with its first query.
+    /// For a new connection. Each statement gets a session of its own, so that one that waits for its next keeps no tables.
     pub fn new(service: Arc<PgService>) -> Self {
         let parser = Arc::new(StatementParser {
             service: service.clone(),
         });
-        Self {
-            service,
-            session: OnceCell::new(),
-            parser,
-        }
-    }
-
-    async fn session(&self) -> Result<&Session, QueryError> {
-        let session = self.session.get_or_try_init(|| self.service.session()).await?;
-        session.refresh().await?;
-        Ok(session)
+        Self { service, parser }
     }
 
     async fn run(&self, statement: Statement, parameters: Option<ParamValues>) -> Result<Rows, QueryError> {
         let turn = self.service.service.turn().await?;
-        let session = self.session().await?;
+        let session = self.service.session().await?;
         let plan = session.plan_statement(statement).await?;
         session.run(Session::bind(plan, parameters)?, Some(turn)).await
     }
