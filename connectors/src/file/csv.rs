@@ -5,8 +5,8 @@ use std::io;
 
 use csv_core::ReadRecordResult;
 
-use super::columns::{Columns, Shape};
 use super::text::Text;
+use crate::columns::{Columns, Shape};
 use crate::contract::MalformedRow;
 
 /// Splits rows, and holds the fields of the last one.

@@ -1,6 +1,7 @@
 //! From a file's bytes to UTF-8: decompression, then the encoding.
 //!
-//! A byte-order mark proves nothing: a file is taken for UTF-8 only if all of it is. Else its encoding is guessed over the whole file.
+//! The byte-order mark of UTF-8 proves nothing: a file is taken for UTF-8 only if all of it is. Else its encoding is guessed over the whole
+//! file, but for the marks of UTF-16, which begin nothing else.
 //! The mark itself is left out in any encoding. Bytes that mean nothing in the encoding become U+FFFD and are counted.
 
 use std::fs::File;
@@ -13,8 +14,13 @@ use encoding_rs::{DecoderResult, Encoding};
 use super::{Compression, TextEncoding};
 
 const BLOCK_BYTES: usize = 256 << 10;
-/// The byte-order mark of UTF-8.
+/// The byte-order mark of UTF-8, also where it stands before other encodings.
 const MARK: &[u8] = b"\xef\xbb\xbf";
+/// Those of UTF-16.
+const MARKS_16: [(&[u8], &Encoding); 2] = [
+    (b"\xff\xfe", encoding_rs::UTF_16LE),
+    (b"\xfe\xff", encoding_rs::UTF_16BE),
+];
 
 /// A stream of UTF-8 text.
 pub(super) struct TextStream {
@@ -48,6 +54,8 @@ pub(super) fn open(path: &Path, compression: Compression, encoding: TextEncoding
         TextEncoding::Utf8 => encoding_rs::UTF_8,
         TextEncoding::Windows1252 => encoding_rs::WINDOWS_1252,
         TextEncoding::Gb18030 => encoding_rs::GB18030,
+        TextEncoding::Utf16Le => encoding_rs::UTF_16LE,
+        TextEncoding::Utf16Be => encoding_rs::UTF_16BE,
     };
     let is_utf8 = encoding == encoding_rs::UTF_8;
     let is_plain = is_utf8 && compression == Compression::None;
@@ -99,7 +107,7 @@ fn unpacked(path: &Path, compression: Compression) -> io::Result<Box<dyn Read + 
 
 fn guess(source: &mut dyn Read) -> io::Result<&'static Encoding> {
     let mut whole = Vec::new();
-    let mut valid = true;
+    let (mut valid, mut is_first) = (true, true);
     let mut detector = EncodingDetector::new(chardetng::Iso2022JpDetection::Deny);
     let mut block = vec![0; BLOCK_BYTES];
     loop {
@@ -107,6 +115,10 @@ fn guess(source: &mut dyn Read) -> io::Result<&'static Encoding> {
         if count == 0 {
             break;
         }
+        if let Some(marked) = marked_16(&block[..count]).filter(|_| is_first) {
+            return Ok(marked);
+        }
+        is_first = false;
         detector.feed(&block[..count], false);
         if valid {
             whole.extend_from_slice(&block[..count]);
@@ -128,6 +140,21 @@ fn guess(source: &mut dyn Read) -> io::Result<&'static Encoding> {
     } else {
         encoding_rs::WINDOWS_1252
     })
+}
+
+/// The kind of UTF-16 whose mark begins these bytes.
+fn marked_16(bytes: &[u8]) -> Option<&'static Encoding> {
+    let marked = MARKS_16.iter().find(|(mark, _)| bytes.starts_with(mark));
+    marked.map(|(_, encoding)| *encoding)
+}
+
+/// Bytes of the mark a file begins with.
+fn mark_length(bytes: &[u8], encoding: &'static Encoding) -> usize {
+    match marked_16(bytes) {
+        Some(marked) if marked == encoding => 2,
+        _ if bytes.starts_with(MARK) => MARK.len(),
+        _ => 0,
+    }
 }
 
 impl Decoder {
@@ -198,12 +225,11 @@ impl TextStream {
             state.input.resize(BLOCK_BYTES, 0);
             let count = self.source.read(&mut state.input)?;
             state.input.truncate(count);
-            state.start = if !state.begun && state.input.starts_with(MARK) {
-                MARK.len()
-            } else {
+            state.start = if std::mem::replace(&mut state.begun, true) {
                 0
+            } else {
+                mark_length(&state.input, state.decoder.encoding())
             };
-            state.begun = true;
         }
         let last = state.input.is_empty();
         let before = text.len();

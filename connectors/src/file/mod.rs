@@ -1,20 +1,17 @@
-//! Connector `file`: CSV, NDJSON, JSON and Parquet; plain, gzip or zstd; UTF-8, Windows-1252 or GB18030, declared or guessed; one pass,
+//! Connector `file`: CSV, NDJSON, JSON and Parquet; plain, gzip or zstd; UTF-8, UTF-16, Windows-1252 or GB18030, declared or guessed; one pass,
 //! or a folder watched.
 //!
 //! In reading order:
 //! - [`glob`]: which files belong to the feed
 //! - [`decode`]: from a file's bytes to UTF-8
 //! - [`text`]: text not yet split into rows
-//! - [`columns`]: from named texts to the manifest's columns
-//! - [`csv`], [`json`]: rows of these
+//! - [`csv`]: its rows
 //! - [`rows`]: formats, each a source of rows
 //! - [`reader`]: files in order, positions, watching
 
-mod columns;
 mod csv;
 mod decode;
 mod glob;
-mod json;
 mod reader;
 mod rows;
 mod text;
@@ -90,6 +87,10 @@ pub(crate) enum TextEncoding {
     Windows1252,
     #[serde(rename = "gb18030", alias = "gbk", alias = "gb2312")]
     Gb18030,
+    #[serde(rename = "utf-16le")]
+    Utf16Le,
+    #[serde(rename = "utf-16be")]
+    Utf16Be,
 }
 
 fn comma() -> char {

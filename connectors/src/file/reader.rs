@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use shiyu_schemas::city::manifest::{FeedManifest, RecordSection};
 
 use super::FileSettings;
-use super::columns::Columns;
 use super::glob::{self, Found};
 use super::rows::{OpenError, Place, Rows};
+use crate::columns::Columns;
 use crate::{ConnectorError, Delivery, OpenContext, Reader};
 
 const POLL: Duration = Duration::from_secs(1);

@@ -7,16 +7,16 @@ use std::path::Path;
 use arrow::array::{Array as _, AsArray as _};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use shiyu_schemas::city::manifest::RecordSection;
 
-use super::columns::{Columns, Shape};
 use super::csv::{Found, Splitter};
 use super::decode;
-use super::json::{json_line, json_records, json_row};
 use super::text::Text;
 use super::{FileSettings, Format};
+use crate::columns::{Columns, Shape};
 use crate::contract::MalformedRow;
+use crate::json::{json_records, json_row};
 
 /// Where reading stands: rows and, for plain UTF-8, bytes before the next row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,7 +48,7 @@ enum Kind {
         record: RecordSection,
     },
     Json {
-        records: std::vec::IntoIter<Value>,
+        records: std::vec::IntoIter<Box<RawValue>>,
         record: RecordSection,
     },
     Parquet {
@@ -217,7 +217,7 @@ impl Rows {
                     if !line.trim_ascii().is_empty() {
                         self.place.row += 1;
                         if self.place.row > self.skip_to {
-                            json_line(record, line, self.place.row, columns, malformed);
+                            json_row(record, line, self.place.row, columns, malformed, |_key| {});
                         }
                     }
                     self.place.byte += length as u64;
@@ -225,10 +225,10 @@ impl Rows {
                     true
                 }
                 Kind::Json { records, record } => match records.next() {
-                    Some(value) => {
+                    Some(written) => {
                         self.place.row += 1;
                         if self.place.row > self.skip_to {
-                            json_row(record, &value, self.place.row, columns, malformed);
+                            json_row(record, written.get(), self.place.row, columns, malformed, |_key| {});
                         }
                         true
                     }

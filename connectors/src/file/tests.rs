@@ -140,6 +140,27 @@ async fn encodings_are_guessed_over_the_whole_file() {
 }
 
 #[tokio::test]
+async fn what_a_spreadsheet_saves_as_unicode_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let text: Vec<u16> = "\u{feff}\"id\"\tx\r\n1\t路灯不亮\r\n2\t😀\r\n".encode_utf16().collect();
+    let bytes = |order: fn(u16) -> [u8; 2]| text.iter().flat_map(|unit| order(*unit)).collect::<Vec<u8>>();
+    std::fs::write(folder.path().join("a.csv"), bytes(u16::to_le_bytes)).unwrap();
+    std::fs::write(folder.path().join("b.csv"), bytes(u16::to_be_bytes)).unwrap();
+    let deliveries = read_all(
+        r#"{"paths":["${D}/*.csv"],"delimiter":"\t"}"#,
+        context(folder.path(), 10),
+    )
+    .await;
+    let expected = [
+        "a.csv 1 1 路灯不亮",
+        "a.csv 2 2 😀",
+        "b.csv 1 1 路灯不亮",
+        "b.csv 2 2 😀",
+    ];
+    assert_eq!(lines(&deliveries), expected);
+}
+
+#[tokio::test]
 async fn compressed_files_and_json_are_read_alike() {
     let folder = tempfile::tempdir().unwrap();
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

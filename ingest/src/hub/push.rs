@@ -1,59 +1,28 @@
 //! Records pushed as JSON become a delivery like any other.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, StringBuilder};
-use arrow::datatypes::{DataType, Field, Schema};
-use serde_json::Value;
-use shiyu_connectors::Delivery;
-use shiyu_connectors::contract::MalformedRow;
+use shiyu_connectors::json::json_row;
+use shiyu_connectors::{Columns, Delivery};
 use shiyu_schemas::city::manifest::RecordSection;
 
 /// Records of one push, as JSON objects. A text that is no JSON object is malformed; keys are columns (`name` or `also`).
 ///
 /// `source` names the delivery: the same source and row again is the same delivery.
 pub fn delivery_of(record: &RecordSection, source: &str, records: &[String]) -> Delivery {
-    let mut builders: Vec<StringBuilder> = record.columns.iter().map(|_| StringBuilder::new()).collect();
-    let mut rows = Vec::with_capacity(records.len());
+    let mut columns = Columns::new(record);
     let mut malformed = Vec::new();
-    let mut unknown = std::collections::BTreeSet::new();
-    for (index, text) in records.iter().enumerate() {
-        let row = index as u64 + 1;
-        match serde_json::from_str::<Value>(text) {
-            Ok(Value::Object(object)) => {
-                rows.push(row as i64);
-                for (column, builder) in record.columns.iter().zip(&mut builders) {
-                    let value = object
-                        .get(&column.name)
-                        .or_else(|| column.also.iter().find_map(|name| object.get(name)));
-                    builder.append_option(value.and_then(|value| text_of(value, &record.nulls)));
-                }
-                unknown.extend(object.keys().filter(|key| !is_known(record, key)).cloned());
+    let mut unknown = BTreeSet::new();
+    for (row, text) in (1..).zip(records) {
+        json_row(record, text, row, &mut columns, &mut malformed, |key| {
+            if !unknown.contains(key) {
+                unknown.insert(key.to_owned());
             }
-            _ => malformed.push(MalformedRow {
-                row,
-                problem: "the record is not a JSON object".to_owned(),
-                raw: text.clone().into_bytes(),
-            }),
-        }
+        });
     }
-    let mut fields: Vec<Field> = record
-        .columns
-        .iter()
-        .map(|column| Field::new(&column.name, DataType::Utf8, true))
-        .collect();
-    fields.push(Field::new("_file", DataType::Utf8, true));
-    fields.push(Field::new("_row", DataType::Int64, true));
-    let mut arrays: Vec<ArrayRef> = builders
-        .into_iter()
-        .map(|mut builder| Arc::new(builder.finish()) as ArrayRef)
-        .collect();
-    arrays.push(Arc::new(StringArray::from_iter_values(rows.iter().map(|_| source))));
-    arrays.push(Arc::new(Int64Array::from(rows)));
     Delivery {
         source: source.to_owned(),
-        batch: RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
-            .expect("every column has one value per record"),
+        batch: columns.take(source),
         malformed,
         position: String::new(),
         replaced_characters: 0,
@@ -64,26 +33,10 @@ pub fn delivery_of(record: &RecordSection, source: &str, records: &[String]) -> 
     }
 }
 
-fn is_known(record: &RecordSection, key: &str) -> bool {
-    record
-        .columns
-        .iter()
-        .any(|column| column.name == key || column.also.iter().any(|name| name == key))
-}
-
-fn text_of(value: &Value, nulls: &[String]) -> Option<String> {
-    let text = match value {
-        Value::Null => return None,
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let trimmed = text.trim();
-    (!trimmed.is_empty() && !nulls.iter().any(|null| null == trimmed)).then_some(text)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+    use arrow::array::{Array as _, Int64Array, StringArray};
     use shiyu_schemas::city::manifest::ColumnSection;
 
     use super::*;

@@ -82,6 +82,13 @@ pub struct ColumnSection {
     pub optional: bool,
 }
 
+impl ColumnSection {
+    /// Whether a source's own word means this column.
+    pub fn is_named(&self, word: &str) -> bool {
+        self.name == word || self.also.iter().any(|other| other == word)
+    }
+}
+
 /// SQL expressions over `record` (projection and filter only), planned when the city folder is loaded.
 ///
 /// Beside the manifest's columns, `record` has `_file` (text, the source's file name), `_row` (bigint, row in the source, 1-based).

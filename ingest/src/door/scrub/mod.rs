@@ -8,7 +8,7 @@
 //! - [`address`]: house, unit and room numbers
 //! - [`glance`]: the one look that most texts cost
 //!
-//! Not here: a model of language. Names without a context word or a title stay.
+//! Not here: a model of language. Names stay that stand without a context word, a title or a number behind them.
 
 pub mod address;
 mod glance;
@@ -47,7 +47,14 @@ pub fn scrub_text(text: &str) -> Cow<'_, str> {
 fn find(text: &str, spans: &mut Vec<Span>) -> Glance {
     let glance = word::find(text, spans);
     if glance.digits >= number::LEAST_DIGITS {
+        let first = spans.len();
         number::find(text, spans);
+        for index in first..spans.len() {
+            let Span { start, token, .. } = spans[index];
+            if matches!(token, "[phone]" | "[id]") {
+                spans.extend(word::name_before_number(text, start));
+            }
+        }
     }
     glance
 }
@@ -174,6 +181,31 @@ mod tests {
         assert_eq!(scrub("市民张先生来电"), "市民[name]先生来电");
         assert_eq!(scrub("找陈师傅修"), "找[name]师傅修");
         assert_eq!(scrub("Mr. Smith called"), "Mr. [name] called");
+    }
+
+    #[test]
+    fn names_leave_before_numbers() {
+        assert_eq!(scrub("请联系张三13800138000处理"), "请联系[name][phone]处理");
+        assert_eq!(scrub("村民王小明 138-0013-8000"), "村民[name] [phone]");
+        assert_eq!(scrub("李四（电话：13800138000）反映"), "[name]（电话：[phone]）反映");
+        assert_eq!(scrub("欧阳修文手机号13800138000"), "[name]手机号[phone]");
+        assert_eq!(scrub("赵六身份证110105198001011234"), "[name]身份证[id]");
+        assert_eq!(
+            scrub("张三13800138000、李四13900139000"),
+            "[name][phone]、[name][phone]"
+        );
+        for text in [
+            "请打13800138000马上处理",
+            "情况严重 13800138000",
+            "江北区13800138000",
+            "每周一至周五010-88886666",
+            "水龙头(010-88886666)",
+            "张某13800138000",
+            "物业服务中心电话88886666",
+            "。13800138000",
+        ] {
+            assert!(!scrub(text).contains("[name]"), "{text} → {}", scrub(text));
+        }
     }
 
     #[test]

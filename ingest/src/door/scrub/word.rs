@@ -97,6 +97,29 @@ const AFTER_NAME: &str = "称说报来投在电于的诉求反是与及向到对
 /// Characters that may stand right before a full name.
 const BEFORE_NAME: &str = "民的叫主户居系由找与被位名给请让及对跟问人";
 
+/// What may stand between a name and its number.
+const NUMBER_LABELS: &[&str] = &[
+    "联系电话",
+    "联系方式",
+    "电话号码",
+    "手机号码",
+    "手机号",
+    "身份证号",
+    "身份证",
+    "电话",
+    "手机",
+    "号码",
+];
+/// Characters that end a verb, a number's label or a place, and hardly ever a name.
+const NO_NAME_END: &str = "打拨话电系呼叫加是为号码机线问到给并或和及与至在等式的请区县市镇乡村路街道巷里园苑楼室店院校站局所队门桥湾处部科组会社场厂";
+/// Words that begin like a name.
+const NO_NAMES: &[&str] = &[
+    "严重", "严格", "周围", "周边", "周一", "周二", "周三", "周四", "周五", "周六", "周日", "周末", "马上", "方便",
+    "方面", "方向", "高度", "高空", "高压", "高温", "任何", "任务", "万元", "程度", "程序", "金额", "钱款", "于是",
+    "白天", "白色", "黄色", "温度", "龙头", "孔洞", "左右", "左边", "关于", "关闭", "申诉", "凌晨", "石头", "江边",
+    "段时",
+];
+
 /// A trigger and how it is written; ASCII letters in either case.
 pub(super) struct TriggerWord {
     pub(super) text: &'static str,
@@ -263,6 +286,49 @@ fn name_before(text: &str, start: usize, full: bool) -> Option<Span> {
     Some(Span {
         start: start - length,
         end: start,
+        token: "[name]",
+    })
+}
+
+/// A full name that stands right before a phone or an identity number, or before the word for it.
+pub(super) fn name_before_number(text: &str, start: usize) -> Option<Span> {
+    let mut head = &text[..start];
+    loop {
+        let bare = head.trim_end_matches(|character| matches!(narrow(character), ' ' | ':' | '(' | '-' | '/' | '、'));
+        let shorter = NUMBER_LABELS.iter().find_map(|label| bare.strip_suffix(label));
+        let shorter = shorter.unwrap_or(bare);
+        if shorter.len() == head.len() {
+            break;
+        }
+        head = shorter;
+    }
+    // In reading order.
+    let mut han = ['\0'; 4];
+    for (slot, character) in han.iter_mut().rev().zip(head.chars().rev()) {
+        if !is_han(character) {
+            break;
+        }
+        *slot = character;
+    }
+    let given = |count: usize| {
+        han[4 - count..]
+            .iter()
+            .all(|&character| character != '\0' && character != '某')
+    };
+    let length = [4, 3, 2].into_iter().find(|&length| {
+        let name = &han[4 - length..];
+        let surname = if length > 2 && is_compound(name[0], name[1]) {
+            2
+        } else {
+            1
+        };
+        (surname == 2 || (length < 4 && is_surname(name[0]))) && given(length)
+    })?;
+    let name: String = han[4 - length..].iter().collect();
+    let is_word = NO_NAME_END.contains(han[3]) || NO_NAMES.iter().any(|word| name.starts_with(word));
+    (!is_word).then_some(Span {
+        start: head.len() - name.len(),
+        end: head.len(),
         token: "[name]",
     })
 }

@@ -8,25 +8,22 @@ use shiyu_schemas::city::manifest::RecordSection;
 
 /// How the columns of one source become the manifest's.
 #[derive(Debug, Clone)]
-pub(super) struct Shape {
+pub(crate) struct Shape {
     /// Per column of the source, the manifest's column it fills.
-    pub(super) targets: Vec<Option<usize>>,
+    pub(crate) targets: Vec<Option<usize>>,
     /// Columns of the source the manifest does not name.
-    pub(super) unknown: Vec<String>,
+    pub(crate) unknown: Vec<String>,
 }
 
 impl Shape {
     /// Compares a header with the manifest. A missing column that is not optional is an error.
-    pub(super) fn of(record: &RecordSection, header: &[&str]) -> Result<Self, String> {
+    pub(crate) fn of(record: &RecordSection, header: &[&str]) -> Result<Self, String> {
         let mut targets = vec![None; header.len()];
         let mut filled = vec![false; record.columns.len()];
         let mut unknown = Vec::new();
         for (target, name) in targets.iter_mut().zip(header) {
             let name = name.trim_start_matches('\u{feff}').trim();
-            let column = record
-                .columns
-                .iter()
-                .position(|column| column.name == name || column.also.iter().any(|other| other == name));
+            let column = record.columns.iter().position(|column| column.is_named(name));
             match column {
                 Some(column) if !filled[column] => {
                     filled[column] = true;
@@ -55,7 +52,8 @@ impl Shape {
 }
 
 /// Gathers rows.
-pub(super) struct Columns {
+#[derive(Debug)]
+pub struct Columns {
     schema: SchemaRef,
     builders: Vec<StringBuilder>,
     /// Whether the row being built has filled the column.
@@ -65,7 +63,8 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    pub(super) fn new(record: &RecordSection) -> Self {
+    /// No rows yet.
+    pub fn new(record: &RecordSection) -> Self {
         let mut fields: Vec<Field> = record
             .columns
             .iter()
@@ -83,12 +82,12 @@ impl Columns {
     }
 
     /// Number of rows gathered.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
 
     /// Sets a column of the row being built. Blank texts and declared ones are no value.
-    pub(super) fn set(&mut self, column: usize, text: &str) {
+    pub fn set(&mut self, column: usize, text: &str) {
         let trimmed = text.trim_ascii();
         let is_null = trimmed.chars().all(char::is_whitespace)
             || (!self.nulls.is_empty() && self.nulls.iter().any(|null| null == trimmed));
@@ -104,7 +103,7 @@ impl Columns {
     }
 
     /// Ends the row.
-    pub(super) fn end_row(&mut self, row: u64) {
+    pub fn end_row(&mut self, row: u64) {
         for (filled, builder) in self.filled.iter_mut().zip(&mut self.builders) {
             if !std::mem::take(filled) {
                 builder.append_null();
@@ -114,7 +113,7 @@ impl Columns {
     }
 
     /// The rows gathered so far.
-    pub(super) fn take(&mut self, source: &str) -> RecordBatch {
+    pub fn take(&mut self, source: &str) -> RecordBatch {
         let rows = std::mem::take(&mut self.rows);
         let mut arrays: Vec<ArrayRef> = self
             .builders
