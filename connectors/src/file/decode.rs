@@ -77,20 +77,35 @@ pub(super) fn open(path: &Path, compression: Compression, encoding: TextEncoding
 }
 
 fn compression_of(path: &Path) -> io::Result<Compression> {
-    let mut magic = [0; 4];
-    let mut file = File::open(path)?;
-    let mut filled = 0;
-    while filled < magic.len() {
-        match file.read(&mut magic[filled..])? {
-            0 => break,
-            count => filled += count,
-        }
-    }
-    Ok(match magic {
+    Ok(match first_bytes(path)? {
         [0x1f, 0x8b, ..] => Compression::Gzip,
         [0x28, 0xb5, 0x2f, 0xfd] => Compression::Zstd,
         _ => Compression::None,
     })
+}
+
+/// What a file is that people take for text, and what to do about it.
+pub(super) fn foreign(path: &Path) -> io::Result<Option<&'static str>> {
+    Ok(match first_bytes(path)? {
+        [b'P', b'K', 3, 4] => {
+            Some("it is a ZIP archive or an .xlsx workbook: unpack it, or save the sheet as CSV UTF-8")
+        }
+        [0xd0, 0xcf, 0x11, 0xe0] => Some("it is an .xls workbook: save the sheet as CSV UTF-8"),
+        _ => None,
+    })
+}
+
+fn first_bytes(path: &Path) -> io::Result<[u8; 4]> {
+    let mut bytes = [0; 4];
+    let mut file = File::open(path)?;
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read(&mut bytes[filled..])? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    Ok(bytes)
 }
 
 fn unpacked(path: &Path, compression: Compression) -> io::Result<Box<dyn Read + Send>> {

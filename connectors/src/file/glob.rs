@@ -95,7 +95,7 @@ fn walk(folder: &Path, name: &str, pattern: &str, found: &mut Vec<Found>) -> Res
     Ok(())
 }
 
-/// Whether a path matches a pattern: `**` any folders, `*` anything within a name, `?` one character.
+/// Whether a path matches a pattern: `**` any folders, `*` anything within a name, `?` one character; none of them a hidden name.
 fn matches(pattern: &str, path: &str) -> bool {
     let pattern: Vec<&str> = pattern.split('/').collect();
     let path: Vec<&str> = path.split('/').collect();
@@ -105,12 +105,23 @@ fn matches(pattern: &str, path: &str) -> bool {
 fn match_parts(pattern: &[&str], path: &[&str]) -> bool {
     match pattern.split_first() {
         None => path.is_empty(),
-        Some((&"**", rest)) => (0..=path.len()).any(|skip| match_parts(rest, &path[skip..])),
+        Some((&"**", rest)) => {
+            let seen = path.iter().take_while(|name| !is_hidden(name)).count();
+            (0..=seen).any(|skip| match_parts(rest, &path[skip..]))
+        }
         Some((first, rest)) => path.split_first().is_some_and(|(name, tail)| {
+            if is_hidden(name) && first.starts_with(['*', '?']) {
+                return false;
+            }
             let (first, name): (Vec<char>, Vec<char>) = (first.chars().collect(), name.chars().collect());
             match_name(&first, &name) && match_parts(rest, tail)
         }),
     }
+}
+
+/// What is on its way (`.orders.csv.k3J9`, as rsync names it) or a program's own (`~$orders.xlsx`).
+fn is_hidden(name: &str) -> bool {
+    name.starts_with('.') || name.starts_with("~$")
 }
 
 fn match_name(pattern: &[char], name: &[char]) -> bool {
@@ -135,6 +146,11 @@ mod tests {
         assert!(matches("**/20??-??.csv", "police/2008/2008-01.csv"));
         assert!(!matches("**/20??-??.csv", "police/2008/2008.csv"));
         assert!(matches("a/**/b", "a/b"));
+        assert!(!matches("*", ".orders.csv.k3J9"));
+        assert!(!matches("*.csv", "~$orders.csv"));
+        assert!(!matches("**/*.csv", ".cache/orders.csv"));
+        assert!(matches(".cache/*.csv", ".cache/orders.csv"));
+        assert!(matches("**/.orders.csv", "a/.orders.csv"));
     }
 
     #[test]

@@ -91,6 +91,9 @@ impl Rows {
             let stream = decode::open(path, settings.compression, settings.encoding, from)?;
             Ok(Text::new(stream))
         };
+        if let Some(problem) = decode::foreign(path)? {
+            return Err(OpenError::Problem(problem.to_owned()));
+        }
         let mut unknown = Vec::new();
         let mut at = Place::default();
         let kind = match format {

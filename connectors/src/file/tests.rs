@@ -97,6 +97,7 @@ async fn a_bad_row_or_file_does_not_stop_the_others() {
     std::fs::write(folder.path().join("a.csv"), "id,x\n1,2\n3,4,5\n6\n7,8\n").unwrap();
     std::fs::write(folder.path().join("b.csv"), "x\n1\n").unwrap();
     std::fs::write(folder.path().join("c.csv"), "id,x\n1,\"open\n2,3\n").unwrap();
+    std::fs::write(folder.path().join("d.csv"), b"PK\x03\x04\x14\0").unwrap();
     let deliveries = read_all(
         r#"{"paths":["${D}/*.csv"],"max_row_bytes":4}"#,
         context(folder.path(), 100),
@@ -110,7 +111,12 @@ async fn a_bad_row_or_file_does_not_stop_the_others() {
     let last = deliveries[2].as_ref().unwrap();
     assert_eq!(last.malformed[0].row, 1);
     assert!(last.malformed[0].problem.contains("quote"));
-    assert_eq!(lines(&deliveries[2..]), ["c.csv 2 2 3"]);
+    assert_eq!(lines(&deliveries[2..3]), ["c.csv 2 2 3"]);
+    let error = deliveries[3].as_ref().unwrap_err().to_string();
+    assert!(
+        error.contains("d.csv") && error.contains("save the sheet as CSV"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
