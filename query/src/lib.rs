@@ -3,12 +3,14 @@
 //! In reading order:
 //! - [`table`]: the tables as analysts see them, at one common snapshot
 //! - [`guard`]: what a query may be, decided before anything is planned
+//! - `dialect`: what people write for PostgreSQL
 //! - [`session`]: sessions with nothing in them but our tables and functions
 //! - [`wire`]: types as clients know them
 //! - [`risk`]: scores of cells, and why
 //! - [`serve`]: the doors
 //! - [`error`]: what can go wrong, and how each door says it
 
+mod dialect;
 pub mod error;
 pub mod guard;
 pub mod risk;

@@ -28,6 +28,7 @@ use futures::stream::{self, BoxStream, StreamExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use crate::dialect;
 use crate::error::QueryError;
 use crate::guard;
 use crate::table::catalog::SessionCatalog;
@@ -206,8 +207,9 @@ impl Session {
     }
 
     /// Plans a statement. Whoever parsed it has checked the text.
-    pub(crate) async fn plan_statement(&self, statement: Statement) -> Result<LogicalPlan, QueryError> {
+    pub(crate) async fn plan_statement(&self, mut statement: Statement) -> Result<LogicalPlan, QueryError> {
         guard::check_statement(&statement)?;
+        dialect::translate(&mut statement)?;
         let statement = ParsedStatement::Statement(Box::new(statement));
         self.context
             .state()
@@ -275,14 +277,14 @@ fn parse_one(sql: &str) -> Result<ParsedStatement, QueryError> {
         .build()
         .map_err(QueryError::of_planning)?;
     let mut statements = parser.parse_statements().map_err(QueryError::of_planning)?;
-    let (Some(parsed), None) = (statements.pop_front(), statements.pop_front()) else {
+    let (Some(mut parsed), None) = (statements.pop_front(), statements.pop_front()) else {
         return Err(QueryError::Syntax {
             problem: "give exactly one query".to_owned(),
         });
     };
-    let inner = match &parsed {
+    let inner = match &mut parsed {
         ParsedStatement::Statement(statement) => statement,
-        ParsedStatement::Explain(explain) => match explain.statement.as_ref() {
+        ParsedStatement::Explain(explain) => match explain.statement.as_mut() {
             ParsedStatement::Statement(statement) => statement,
             _ => {
                 return Err(QueryError::Denied {
@@ -297,6 +299,7 @@ fn parse_one(sql: &str) -> Result<ParsedStatement, QueryError> {
         }
     };
     guard::check_statement(inner)?;
+    dialect::translate(inner)?;
     Ok(parsed)
 }
 
