@@ -1,6 +1,6 @@
 //! How the SQL worker learns the rows that are not in the tables yet: once it has printed its addresses it asks through its standard output,
 //! and the hub answers through its standard input, which also ends the worker when it closes. A message is its length (four bytes,
-//! little-endian) and protobuf. What can be told is limited by what may wait for the tables (`FoldOptions::unflushed_bytes_max`).
+//! little-endian) and protobuf. An answer tells a part, and whether there is more to ask for.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write as _};
@@ -15,11 +15,14 @@ use shiyu_query::QueryError;
 use shiyu_query::table::NewestSource;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Mutex, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Longest message taken: no worker of ours asks or is told more.
 const MESSAGE_BYTES_MAX: usize = 1 << 30;
-/// How long a question may delay a query. A hub that takes longer is overloaded.
+/// Bytes of rows in one answer, about.
+const ANSWER_BYTES: usize = 16 << 20;
+/// How long questions may delay a query. A hub that takes longer is overloaded.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// Questions that may wait for their answers, each of which takes memory; with more of them the hub is not asked again.
 const UNANSWERED_MAX: u64 = 2;
@@ -42,7 +45,10 @@ pub(crate) async fn answer(
             questions.read_exact(&mut bytes).await?;
             let Question { number, known } = Question::decode(bytes.as_slice())?;
             let rows = rows.clone();
-            let answer = tokio::task::spawn_blocking(move || framed(&answer_to(number, &rows.since(&known))));
+            let answer = tokio::task::spawn_blocking(move || {
+                let (epochs, is_all) = rows.since(&known, ANSWER_BYTES);
+                framed(&answer_to(number, &epochs, !is_all))
+            });
             let answer = answer.await.unwrap_or_else(|panic| {
                 tracing::error!(%panic, "failed to tell the SQL worker the newest rows");
                 framed(&Answer::empty(number))
@@ -58,8 +64,8 @@ pub(crate) async fn answer(
 }
 
 /// An answer in any case: without rows the question is answered from the tables' files, which only are older.
-fn answer_to(number: u64, epochs: &[EpochRows]) -> Answer {
-    Answer::new(number, epochs).unwrap_or_else(|error| {
+fn answer_to(number: u64, epochs: &[EpochRows], has_more: bool) -> Answer {
+    Answer::new(number, epochs, has_more).unwrap_or_else(|error| {
         tracing::warn!(%error, "cannot tell the SQL worker the newest rows");
         Answer::empty(number)
     })
@@ -151,17 +157,32 @@ fn read_answer(input: &mut impl Read) -> io::Result<Answer> {
 
 #[async_trait]
 impl NewestSource for AskHub {
-    async fn since(&self, known: BTreeMap<String, u64>) -> Result<Vec<ToldEpoch>, QueryError> {
+    async fn since(&self, mut known: BTreeMap<String, u64>) -> Result<Vec<ToldEpoch>, QueryError> {
         let failed = |error: io::Error| QueryError::Storage(Box::new(error));
+        let deadline = Instant::now() + ANSWER_WITHIN;
         let mut talk = self.talk.lock().await;
         if !talk.announced {
             return Ok(Vec::new());
         }
-        talk.ask(known).map_err(failed)?;
-        let answer = tokio::time::timeout(ANSWER_WITHIN, talk.answer()).await;
-        let answer = answer.unwrap_or_else(|_late| Err(io::ErrorKind::TimedOut.into()));
-        let epochs = answer.map_err(failed)?.epochs();
-        epochs.map_err(|error| QueryError::Storage(Box::new(error)))
+        let mut told = Vec::new();
+        loop {
+            talk.ask(known.clone()).map_err(failed)?;
+            let answer = match tokio::time::timeout_at(deadline, talk.answer()).await {
+                Ok(answer) => answer.map_err(failed)?,
+                // What was told before is worth having: it is not asked for again.
+                Err(_late) if !told.is_empty() => return Ok(told),
+                Err(_late) => return Err(failed(io::ErrorKind::TimedOut.into())),
+            };
+            let has_more = answer.has_more;
+            let epochs = answer.epochs().map_err(|error| QueryError::Storage(Box::new(error)))?;
+            for epoch in &epochs {
+                known.insert(epoch.partition.clone(), epoch.epoch);
+            }
+            told.extend(epochs);
+            if !has_more {
+                return Ok(told);
+            }
+        }
     }
 }
 

@@ -6,7 +6,6 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::Value;
 use serde_json::value::RawValue;
 use shiyu_schemas::city::manifest::RecordSection;
 
@@ -73,9 +72,25 @@ fn scalar(value: &RawValue) -> serde_json::Result<Option<Cow<'_, str>>> {
     Ok(match written.as_bytes().first() {
         Some(b'n') => None,
         Some(b'"') => Some(serde_json::from_str::<Text<'_>>(written)?.0),
-        Some(b'{' | b'[') => Some(serde_json::from_str::<Value>(written)?.to_string().into()),
+        Some(b'{' | b'[') => Some(compact(written).into()),
         _ => Some(written.into()),
     })
+}
+
+/// JSON without the space between its parts.
+fn compact(json: &str) -> String {
+    let (mut in_text, mut escaped) = (false, false);
+    let mut compact = json.to_owned();
+    compact.retain(|character| {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' => escaped = in_text,
+            '"' => in_text = !in_text,
+            _ => return in_text || !character.is_ascii_whitespace(),
+        }
+        true
+    });
+    compact
 }
 
 /// The records of a whole file, which stand at `path`, dotted; each as it is written.
@@ -194,8 +209,8 @@ mod tests {
             (r#"{"id":"NA","x":" "}"#, None, None),
             (r#"{"id":1,"id":2,"y":[{"z":[]}]}"#, Some("2"), None),
             (
-                r#"{ "id" : { "b" : [1, 2], "a" : "c" } }"#,
-                Some(r#"{"a":"c","b":[1,2]}"#),
+                r#"{ "id" : { "b" : [1.50, 2], "a" : "c \\\" d" } }"#,
+                Some(r#"{"b":[1.50,2],"a":"c \\\" d"}"#),
                 None,
             ),
         ] {
@@ -214,7 +229,7 @@ mod tests {
         assert!(read("").is_err());
         assert!(read(r#"{"id":"\ud800"}"#).unwrap_err().contains("\"id\" is no JSON"));
         let deep = format!(r#"{{"id":{}{}}}"#, "[".repeat(500), "]".repeat(500));
-        assert!(read(&deep).unwrap_err().contains("recursion limit"));
+        assert!(read(&deep).is_ok(), "its value is a text like any other");
     }
 
     #[test]

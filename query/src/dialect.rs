@@ -23,6 +23,7 @@ const PATTERNS: &[(&str, Option<&str>)] = &[
     ("YYYY", Some("%Y")),
     ("IYYY", Some("%G")),
     ("SSSS", None),
+    ("IDDD", None),
     ("DDD", Some("%j")),
     ("DAY", None),
     ("MON", None),
@@ -51,6 +52,9 @@ const CASED: &[(&str, &str)] = &[
     ("pm", "%P"),
 ];
 
+/// Templates of a duration, which are the planner's own.
+const DURATIONS: &[&str] = &["ISO8601", "pretty"];
+
 /// Puts a statement into the planner's words.
 pub(crate) fn translate(statement: &mut Statement) -> Result<(), QueryError> {
     let ended = visit_expressions_mut(statement, |expression| match translate_one(expression) {
@@ -70,20 +74,27 @@ fn translate_one(expression: &mut Expr) -> Result<(), QueryError> {
             op: BinaryOperator::LongArrow,
             right,
         } => {
+            if matches!(right.as_ref(), Expr::Value(value) if matches!(value.value, Value::Number(..))) {
+                return Err(QueryError::Syntax {
+                    problem: format!("{expression}: ->> takes a key in quotes"),
+                });
+            }
             let arguments = [left.as_ref().clone(), right.as_ref().clone()];
             *expression = call("json_get_str", arguments);
         }
         Expr::Function(function) => {
-            let name = function.name.to_string().to_ascii_lowercase();
+            let name = function.name.0.last().and_then(|part| part.as_ident());
+            let name = name.map_or_else(String::new, |name| name.value.to_ascii_lowercase());
             let FunctionArguments::List(FunctionArgumentList { args, .. }) = &mut function.args else {
                 return Ok(());
             };
             match (name.as_str(), args.as_mut_slice()) {
                 ("to_char" | "to_date" | "to_timestamp", [_, templates @ ..]) => {
                     for template in templates {
-                        if let Some(text) = literal(template) {
-                            *text = template_of(&name, text)?;
-                        }
+                        let text = literal(template).ok_or_else(|| QueryError::Syntax {
+                            problem: format!("{name} takes its template as a text in single quotes"),
+                        })?;
+                        *text = template_of(&name, text)?;
                     }
                 }
                 (
@@ -128,8 +139,16 @@ fn call(name: &str, arguments: [Expr; 2]) -> Expr {
 
 fn literal(argument: &mut FunctionArg) -> Option<&mut String> {
     match argument {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value))) => match &mut value.value {
-            Value::SingleQuotedString(text) => Some(text),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => text_of(expression),
+        _ => None,
+    }
+}
+
+fn text_of(expression: &mut Expr) -> Option<&mut String> {
+    match expression {
+        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => text_of(inner),
+        Expr::Value(value) => match &mut value.value {
+            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Some(text),
             _ => None,
         },
         _ => None,
@@ -138,7 +157,7 @@ fn literal(argument: &mut FunctionArg) -> Option<&mut String> {
 
 /// A template of PostgreSQL in `chrono`'s words.
 fn template_of(function: &str, template: &str) -> Result<String, QueryError> {
-    if template.contains('%') {
+    if template.contains('%') || DURATIONS.contains(&template) {
         return Ok(template.to_owned());
     }
     let mut translated = String::with_capacity(template.len() + 8);
@@ -175,12 +194,12 @@ fn pattern_at(text: &str) -> Option<(String, &str)> {
     let behind = &bare[pattern.len()..];
     // An ordinal: 1st, 2nd.
     let field = (*field).filter(|_| !starts_with("TH", behind))?;
-    let field = if unpadded {
-        field.replacen('%', "%-", 1)
-    } else {
-        field.to_owned()
-    };
-    Some((field, behind))
+    match field {
+        _ if !unpadded => Some((field.to_owned(), behind)),
+        // Parts of a second have no shorter form.
+        "%3f" | "%6f" => None,
+        _ => Some((field.replacen('%', "%-", 1), behind)),
+    }
 }
 
 fn unknown(function: &str, template: &str, rest: &str) -> QueryError {
@@ -224,18 +243,31 @@ mod tests {
             );
         }
         assert_eq!(
-            translated("SELECT TO_TIMESTAMP('2026', 'YYYY', x)").unwrap(),
-            "SELECT TO_TIMESTAMP('2026', '%Y', x)"
+            translated("SELECT TO_TIMESTAMP('2026', 'YYYY', ('MM'::text))").unwrap(),
+            "SELECT TO_TIMESTAMP('2026', '%Y', ('%m'::TEXT))"
+        );
+        assert_eq!(
+            translated("SELECT \"to_char\"(at, E'YYYY'), to_char(a - b, 'ISO8601')").unwrap(),
+            "SELECT \"to_char\"(at, E'%Y'), to_char(a - b, 'ISO8601')"
         );
         assert_eq!(translated("SELECT upper('YYYY')").unwrap(), "SELECT upper('YYYY')");
     }
 
     #[test]
     fn a_template_that_would_mean_something_else_is_refused() {
-        for template in ["YYYY-MM-DDTHH24", "MONTH", "WW", "DDth", "J", "hour"] {
+        for template in ["YYYY-MM-DDTHH24", "MONTH", "WW", "DDth", "J", "hour", "IDDD", "FMMS"] {
             let error = translated(&format!("SELECT to_char(at, '{template}')")).unwrap_err();
             assert!(error.to_string().contains("double quotes"), "{template}: {error}");
         }
+    }
+
+    #[test]
+    fn a_template_that_is_not_known_yet_is_refused() {
+        for argument in ["$1", "'YYYY' || '-MM'", "format"] {
+            let error = translated(&format!("SELECT to_char(at, {argument})")).unwrap_err();
+            assert!(error.to_string().contains("single quotes"), "{argument}: {error}");
+        }
+        assert!(translated("SELECT attributes ->> 0").is_err());
     }
 
     #[test]

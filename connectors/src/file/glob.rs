@@ -46,7 +46,8 @@ fn find_below(input: &Path, rest: &str, found: &mut Vec<Found>) -> Result<(), St
     }
     let name = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let last = rest.rsplit('/').next().unwrap_or(rest);
-    if matches(last, &name) {
+    // Who names a file means it, hidden or not.
+    if is_like(last, &name) {
         found.push(Found {
             name,
             path: input.to_owned(),
@@ -113,8 +114,7 @@ fn match_parts(pattern: &[&str], path: &[&str]) -> bool {
             if is_hidden(name) && first.starts_with(['*', '?']) {
                 return false;
             }
-            let (first, name): (Vec<char>, Vec<char>) = (first.chars().collect(), name.chars().collect());
-            match_name(&first, &name) && match_parts(rest, tail)
+            is_like(first, name) && match_parts(rest, tail)
         }),
     }
 }
@@ -122,6 +122,11 @@ fn match_parts(pattern: &[&str], path: &[&str]) -> bool {
 /// What is on its way (`.orders.csv.k3J9`, as rsync names it) or a program's own (`~$orders.xlsx`).
 fn is_hidden(name: &str) -> bool {
     name.starts_with('.') || name.starts_with("~$")
+}
+
+fn is_like(pattern: &str, name: &str) -> bool {
+    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    match_name(&pattern, &name)
 }
 
 fn match_name(pattern: &[char], name: &[char]) -> bool {

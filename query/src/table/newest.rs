@@ -59,14 +59,14 @@ impl Newest {
             .retain(|kept| epochs.get(&kept.partition).is_none_or(|stored| kept.epoch > *stored));
     }
 
-    /// The epochs that follow what a snapshot has without a gap: the others may stand in its tables in part, or what lies before them is
-    /// not known.
+    /// The epochs that follow what a snapshot has without a gap: what lies before the others is not known, or they may stand in its tables in
+    /// part.
     pub(super) fn behind(&self, snapshot: &Snapshot) -> Behind<'_> {
         let mut epochs = snapshot.epochs.clone();
         let mut rows = Vec::new();
         for kept in &self.epochs {
             let reached = epochs.entry(kept.partition.clone()).or_default();
-            if kept.after == *reached {
+            if kept.after == *reached && !snapshot.ahead.contains_key(&kept.partition) {
                 *reached = kept.epoch;
                 rows.extend(&kept.rows);
             }
@@ -168,6 +168,18 @@ mod tests {
             "another owner ended an epoch at 7"
         );
         assert_eq!(seen(&[(0, 10), (7, 30)], &[7]), [30], "and then we own it again");
+    }
+
+    #[test]
+    fn what_some_tables_have_already_is_not_seen_beside_them() {
+        let mut newest = Newest::default();
+        newest
+            .add(vec![told("events-0", 7, 9), told("events-1", 3, 4)])
+            .expect("there are no rows");
+        let mut snapshot = snapshot(&[("events-0", 7), ("events-1", 3)]);
+        snapshot.ahead.insert("events-0".to_owned(), 9);
+        assert_eq!(newest.behind(&snapshot).epochs["events-0"], 7);
+        assert_eq!(newest.behind(&snapshot).epochs["events-1"], 4);
     }
 
     #[test]

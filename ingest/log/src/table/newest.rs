@@ -34,14 +34,22 @@ impl NewestRows {
         self.lock().retain(|rows| !gone.contains(&rows.mark));
     }
 
-    /// The epochs beyond those of `known` (partition to epoch). Rows are shared, not copied; how many can wait is for those to limit who
-    /// add them.
-    pub fn since(&self, known: &BTreeMap<String, u64>) -> Vec<EpochRows> {
+    /// The epochs beyond those of `known` (partition to epoch), and whether these are all: the first that take about `bytes_max` bytes, at least
+    /// one. Rows are shared, not copied.
+    pub fn since(&self, known: &BTreeMap<String, u64>, bytes_max: usize) -> (Vec<EpochRows>, bool) {
         let is_new = |rows: &&EpochRows| {
             let known = known.get(&rows.mark.partition);
             known.is_none_or(|known| rows.mark.epoch > *known)
         };
-        self.lock().iter().filter(is_new).cloned().collect()
+        let waiting = self.lock();
+        let mut new = waiting.iter().filter(is_new).peekable();
+        let (mut first, mut bytes) = (Vec::new(), 0);
+        while let Some(rows) = new.next_if(|_| first.is_empty() || bytes < bytes_max) {
+            let tables = rows.rows.iter();
+            bytes += tables.map(|(_, batch)| batch.get_array_memory_size()).sum::<usize>();
+            first.push(rows.clone());
+        }
+        (first, new.peek().is_none())
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<EpochRows>> {
@@ -73,6 +81,9 @@ pub struct Answer {
     /// Their rows, by table.
     #[prost(message, repeated, tag = "3")]
     tables: Vec<AnswerTable>,
+    /// Whether there are more of them.
+    #[prost(bool, tag = "4")]
+    pub has_more: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -112,7 +123,7 @@ pub struct ToldEpoch {
 
 impl Answer {
     /// Writes epochs for another process.
-    pub fn new(number: u64, epochs: &[EpochRows]) -> Result<Self, ArrowError> {
+    pub fn new(number: u64, epochs: &[EpochRows], has_more: bool) -> Result<Self, ArrowError> {
         let mut by_table: BTreeMap<&str, Vec<(u32, &RecordBatch)>> = BTreeMap::new();
         for (place, epoch) in (0..).zip(epochs) {
             for (table, batch) in &epoch.rows {
@@ -136,6 +147,7 @@ impl Answer {
             number,
             epochs: told.collect(),
             tables: tables.collect::<Result<_, ArrowError>>()?,
+            has_more,
         })
     }
 
@@ -239,18 +251,26 @@ mod tests {
             rows: Vec::new(),
             ..epoch(4, "")
         });
-        let ask = |known: Option<u64>| {
+        let ask_for = |known: Option<u64>, bytes_max| {
             let known = known.map(|epoch| ("rejections-0".to_owned(), epoch));
-            let answer = Answer::new(7, &waiting.since(&known.into_iter().collect())).unwrap();
+            let (epochs, is_all) = waiting.since(&known.into_iter().collect(), bytes_max);
+            let answer = Answer::new(7, &epochs, !is_all).unwrap();
             let answer = Answer::decode(answer.encode_to_vec().as_slice()).unwrap();
-            assert_eq!(answer.number, 7);
-            sources(answer.epochs().unwrap())
+            assert_eq!((answer.number, answer.has_more), (7, !is_all));
+            (sources(answer.epochs().unwrap()), is_all)
+        };
+        let ask = |known| {
+            let (told, is_all) = ask_for(known, usize::MAX);
+            assert!(is_all);
+            told
         };
         let mut all: Vec<_> = (1..).zip(texts.map(str::to_owned)).collect();
         all.push((4, String::new()));
         assert_eq!(ask(None), all);
         assert_eq!(ask(Some(1)), all[1..]);
         assert_eq!(ask(Some(4)), []);
+        assert_eq!(ask_for(None, 1), (all[..1].to_vec(), false), "one at least");
+        assert_eq!(ask_for(Some(3), 1), (all[3..].to_vec(), true));
         waiting.remove(&[epoch(1, ""), epoch(2, "")]);
         assert_eq!(ask(None), all[2..]);
     }

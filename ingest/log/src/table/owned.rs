@@ -145,7 +145,15 @@ impl TableWriter {
         for table in self.parts().0 {
             let version = snapshot.tables.entry(table.shape.name.to_owned()).or_default();
             *version = table.version().max(*version);
+            for (application, &epoch) in &table.applied {
+                if let Some((partition, _)) = application.split_once('/').filter(|(first, _)| *first != "owner") {
+                    let ahead = snapshot.ahead.entry(partition.to_owned()).or_default();
+                    *ahead = epoch.max(*ahead);
+                }
+            }
         }
+        let Snapshot { epochs, ahead, .. } = &mut snapshot;
+        ahead.retain(|partition, epoch| epochs.get(partition).is_none_or(|whole| *epoch > *whole));
         self.publish_as(snapshot)
     }
 }
@@ -337,6 +345,30 @@ mod tests {
         assert_eq!(sources(folder.path()).await, 3);
         let snapshot = Snapshot::read(folder.path()).unwrap().unwrap();
         assert_eq!(snapshot.epochs[PARTITION], 3);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_snapshot_says_what_a_commit_that_is_not_done_has_put_into_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut one, mut two) = (open(folder.path()).await, open(folder.path()).await);
+        one.take_over(&[takeover(PARTITION, 1)]).await.unwrap();
+        one.commit_owned(&[epoch(1, "a"), epoch(2, "b")], &own(1))
+            .await
+            .unwrap();
+        // As where the disk was full at the next table, or the process died before it published.
+        let root = one.root().to_owned();
+        let (tables, store, _) = one.parts();
+        tables[0]
+            .commit_owned(&[epoch(3, "c")], &own(1), (&root, store))
+            .await
+            .unwrap();
+        two.take_over(&[takeover("rejections-1", 5)]).await.unwrap();
+        let snapshot = Snapshot::read(folder.path()).unwrap().unwrap();
+        assert_eq!((snapshot.epochs[PARTITION], snapshot.ahead[PARTITION]), (2, 3));
+        one.commit_owned(&[epoch(3, "c")], &own(1)).await.unwrap();
+        let snapshot = Snapshot::read(folder.path()).unwrap().unwrap();
+        assert_eq!((snapshot.epochs[PARTITION], snapshot.ahead.len()), (3, 0));
+        assert_eq!(sources(folder.path()).await, 3);
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -19,6 +19,10 @@ pub struct Snapshot {
     pub tables: BTreeMap<String, u64>,
     /// Epoch by partition of the fold: everything up to it is in the tables.
     pub epochs: BTreeMap<String, u64>,
+    /// Where several processes write the tables, and one of them is not done with a commit while another publishes: epochs by partition, beyond
+    /// those above, whose rows some of the tables may have already.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ahead: BTreeMap<String, u64>,
 }
 
 impl Snapshot {

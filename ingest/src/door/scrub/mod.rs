@@ -186,6 +186,8 @@ mod tests {
     #[test]
     fn names_leave_before_numbers() {
         assert_eq!(scrub("请联系张三13800138000处理"), "请联系[name][phone]处理");
+        assert_eq!(scrub("请联系王先生13800138000"), "请联系[name]先生[phone]");
+        assert_eq!(scrub("刘主任电话13800138000"), "[name]主任电话[phone]");
         assert_eq!(scrub("村民王小明 138-0013-8000"), "村民[name] [phone]");
         assert_eq!(scrub("李四（电话：13800138000）反映"), "[name]（电话：[phone]）反映");
         assert_eq!(scrub("欧阳修文手机号13800138000"), "[name]手机号[phone]");
@@ -196,6 +198,8 @@ mod tests {
         );
         for text in [
             "请打13800138000马上处理",
+            "高峰期13800138000",
+            "许可证号码110105198001011234",
             "情况严重 13800138000",
             "江北区13800138000",
             "每周一至周五010-88886666",

@@ -111,7 +111,7 @@ const NUMBER_LABELS: &[&str] = &[
     "号码",
 ];
 /// Characters that end a verb, a number's label or a place, and hardly ever a name.
-const NO_NAME_END: &str = "打拨话电系呼叫加是为号码机线问到给并或和及与至在等式的请区县市镇乡村路街道巷里园苑楼室店院校站局所队门桥湾处部科组会社场厂";
+const NO_NAME_END: &str = "打拨话电系呼叫加是为号码机线问到给并或和及与至在等式的请区县市镇乡村路街道巷里园苑楼室店院校站局所队门桥湾处部科组会社场厂证房期费款单";
 /// Words that begin like a name.
 const NO_NAMES: &[&str] = &[
     "严重", "严格", "周围", "周边", "周一", "周二", "周三", "周四", "周五", "周六", "周日", "周末", "马上", "方便",
@@ -325,7 +325,12 @@ pub(super) fn name_before_number(text: &str, start: usize) -> Option<Span> {
         (surname == 2 || (length < 4 && is_surname(name[0]))) && given(length)
     })?;
     let name: String = han[4 - length..].iter().collect();
-    let is_word = NO_NAME_END.contains(han[3]) || NO_NAMES.iter().any(|word| name.starts_with(word));
+    // A surname with a title is not a full name, and is found by its title.
+    let is_titled = TRIGGERS
+        .iter()
+        .filter(|(trigger, _)| matches!(trigger, Trigger::Title | Trigger::Office))
+        .any(|(_, titles)| titles.iter().any(|title| name.ends_with(title)));
+    let is_word = is_titled || NO_NAME_END.contains(han[3]) || NO_NAMES.iter().any(|word| name.starts_with(word));
     (!is_word).then_some(Span {
         start: head.len() - name.len(),
         end: head.len(),
