@@ -37,20 +37,12 @@ pub fn delivery_of(record: &RecordSection, source: &str, records: &[String]) -> 
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use arrow::array::{Array as _, Int64Array, StringArray};
-    use shiyu_schemas::city::manifest::ColumnSection;
 
     use super::*;
 
     fn record() -> RecordSection {
-        let column = |name: &str, also: &[&str]| ColumnSection {
-            name: name.to_owned(),
-            also: also.iter().map(|name| (*name).to_owned()).collect(),
-            optional: true,
-        };
-        RecordSection {
-            columns: vec![column("id", &[]), column("x", &["lng"])],
-            nulls: vec!["NA".to_owned()],
-        }
+        let columns = serde_json::json!([{ "name": "id" }, { "name": "x", "also": ["lng"] }]);
+        serde_json::from_value(serde_json::json!({ "columns": columns, "nulls": ["NA"] })).unwrap()
     }
 
     #[test]
