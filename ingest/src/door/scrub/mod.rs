@@ -5,6 +5,7 @@
 //!
 //! - [`number`]: everything made of digits, whatever their width and separators
 //! - [`word`]: what stands behind a context word, a province's character or around an `@`
+//! - [`name`]: names, behind a context word, before a title or a number
 //! - [`address`]: house, unit and room numbers
 //! - [`glance`]: the one look that most texts cost
 //!
@@ -12,6 +13,7 @@
 
 pub mod address;
 mod glance;
+mod name;
 mod number;
 mod word;
 
@@ -52,7 +54,7 @@ fn find(text: &str, spans: &mut Vec<Span>) -> Glance {
         for index in first..spans.len() {
             let Span { start, token, .. } = spans[index];
             if matches!(token, "[phone]" | "[id]") {
-                spans.extend(word::name_before_number(text, start));
+                spans.extend(name::name_before_number(text, start));
             }
         }
     }
